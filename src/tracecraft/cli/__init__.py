@@ -1,0 +1,1 @@
+"""The door: commands, and how results are shown."""

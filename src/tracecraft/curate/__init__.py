@@ -1,0 +1,1 @@
+"""Which problems: sources, normalisation, near-duplicates, benchmark leaks."""

@@ -1,0 +1,30 @@
+"""The source plug point: where problems come from."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+
+import polars as pl
+
+from tracecraft.plugin import Plugin
+
+
+class Source(Plugin, kind="source"):
+    """Rows from outside, as tables with at least the columns of `schema.QUESTION`."""
+
+    @abstractmethod
+    def read(self) -> Iterator[pl.DataFrame]:
+        """The rows, in a fixed order, in pieces that fit in memory.
+
+        Raises:
+            DataError: where, what, what next. A row is never skipped silently.
+        """
+
+
+Source.known.update(
+    {
+        "files": "tracecraft.curate.files",
+        "hub": "tracecraft.curate.hub",
+        "procedural": "tracecraft.curate.procedural",
+        "traces": "tracecraft.curate.traces",
+    }
+)

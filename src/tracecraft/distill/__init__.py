@@ -1,0 +1,1 @@
+"""The teacher speaks: prompts, engines, and the stage that asks."""

@@ -1,0 +1,1 @@
+"""Let others have it: finished datasets, cards, reports, uploads."""

@@ -1,0 +1,1 @@
+"""What to keep: measures, declared rules, best of n."""

@@ -1,0 +1,1 @@
+"""Is it right: verifiers, and the stage that runs one."""
