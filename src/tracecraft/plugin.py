@@ -7,14 +7,17 @@ so a missing optional dependency never breaks `import tracecraft`.
 
 import hashlib
 import importlib
+import importlib.metadata
 import json
+import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from tracecraft.errors import RecipeError, UnknownPlugin, did_you_mean
+from tracecraft.errors import RecipeError, UnknownPlugin, UsageError, did_you_mean
 
 
 class _Volatile:
@@ -25,6 +28,9 @@ class _Volatile:
 
 
 Volatile = _Volatile()
+
+PLUGIN_DIGEST = "__plugin_digest__"
+"""Set on the module of a loose plugin file, so that an edit of it changes the keys."""
 
 
 class Plugin(BaseModel):
@@ -61,6 +67,8 @@ class Plugin(BaseModel):
         Raises:
             UnknownPlugin: no such name; the message suggests the nearest.
         """
+        if name not in cls.known:
+            _load_installed()
         found = cls.known.get(name)
         if isinstance(found, str):
             importlib.import_module(found)
@@ -97,7 +105,22 @@ class Plugin(BaseModel):
         fields = type(self).model_fields
         semantic = {k for k, f in fields.items() if Volatile not in f.metadata}
         options = {k: _canonical(getattr(self, k)) for k in sorted(semantic)}
-        return {"use": self.use, "version": self.version, **options}
+        identity = {"use": self.use, "version": self.version, **options}
+        code = getattr(sys.modules.get(type(self).__module__), PLUGIN_DIGEST, None)
+        return identity if code is None else {**identity, "code": code}
+
+
+@cache
+def _load_installed() -> None:
+    """Import what other packages offer under the entry-point group `tracecraft`, once."""
+    for entry in importlib.metadata.entry_points(group="tracecraft"):
+        try:
+            entry.load()
+        except ImportError as error:
+            raise UsageError(
+                f"the plugin {entry.name!r} ({entry.value}) cannot be imported: {error}"
+                "\n  next   repair or uninstall the package that brings it"
+            ) from error
 
 
 def digest(value: Any, size: int = 6) -> str:
@@ -111,6 +134,14 @@ def file_digest(path: Path) -> str:
     with path.open("rb") as file:
         hasher = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
     return hasher.hexdigest()
+
+
+def path_digest(path: Path) -> str:
+    """The digest of a file, or of all files of a folder with their names."""
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        return digest([[str(p.relative_to(path)), file_digest(p)] for p in files], size=16)
+    return file_digest(path)
 
 
 def explain(error: ValidationError, model: type[BaseModel], value: Any, where: str) -> str:
@@ -183,4 +214,4 @@ def _canonical(value: Any) -> Any:
         return {str(k): _canonical(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_canonical(v) for v in value]
-    return str(value) if isinstance(value, Path) else value
+    return path_digest(value) if isinstance(value, Path) else value

@@ -53,6 +53,8 @@ class Stage(Plugin, kind="stage"):
     scope: ClassVar[Literal["shard", "dataset", "marks"]] = "shard"
     """`shard`: rows are independent, so shards run apart and resume apart. `marks`: needs all
     rows to decide but only adds columns (see `Marker`). `dataset`: needs all rows at once."""
+    fans_out: ClassVar[bool] = False
+    """One input row may become several rows; otherwise rows in = rows out + dropped."""
     shard_rows: ClassVar[int] = 50_000
     """Most rows of the first input that one call gets."""
 
@@ -99,7 +101,23 @@ class Job(Plugin, kind="job"):
     """A stage's sibling for what is not a table: it fills an empty directory."""
 
     reads: ClassVar[tuple[pl.Schema, ...]] = ()
+    resumes: ClassVar[bool] = False
+    """`into` may hold what an earlier, interrupted attempt left; otherwise it is empty."""
 
     @abstractmethod
     def __call__(self, inputs: tuple[Path, ...], into: Path, desk: Desk) -> None:
         """Make the output in `into`, from the finished outputs of other steps."""
+
+
+Stage.known.update(
+    {
+        "normalize": "tracecraft.curate.normalize",
+        "dedupe": "tracecraft.curate.dedupe",
+        "decontaminate": "tracecraft.curate.decontaminate",
+        "generate": "tracecraft.distill.generate",
+        "verify": "tracecraft.verify.verifier",
+        "filter": "tracecraft.select.rules",
+        "pick": "tracecraft.select.pick",
+    }
+)
+Job.known.update({"write": "tracecraft.publish.shards"})

@@ -1,0 +1,325 @@
+"""A recipe: a name, inputs, and an ordered list of stages. Nothing here runs anything."""
+
+import hashlib
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from tracecraft import yaml
+from tracecraft.curate.source import Source
+from tracecraft.errors import RecipeError, UnknownPlugin, UsageError, did_you_mean
+from tracecraft.plugin import Plugin
+from tracecraft.stage import Job, Stage
+
+SECTIONS = ("name", "seed", "limit", "plugins", "include", "inputs", "stages")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """A source, stage or job placed in a recipe: what to run on what. Pure data."""
+
+    name: str
+    part: Source | Stage | Job
+    inputs: tuple[str, ...] = ()
+    limit: int | None = None
+    """Of a source: at most this many rows."""
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides the result, but for its inputs."""
+        identity = self.part.identity()
+        return identity if self.limit is None else {**identity, "limit": self.limit}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What to do, checked: every name known, every option typed, every file there."""
+
+    name: str
+    path: Path
+    steps: tuple[StageSpec, ...]
+    """Sources first, then stages and jobs in the order of the file."""
+    resolved: dict[str, Any]
+    """The recipe as one mapping, with absolute paths: what `recipe.yaml` of a run holds."""
+
+
+def load_recipe(path: str | Path, sets: Sequence[str] = (), limit: int | None = None) -> Recipe:
+    """Read and check a recipe; `sets` are `dotted.path=value` overrides, values in YAML.
+
+    Raises:
+        RecipeError: `file: path.to.field: what is wrong`, and what is known instead.
+        UnknownPlugin: a `use:` that no plugin answers to.
+    """
+    path = Path(path)
+    raw = _read(path, ())
+    for override in sets:
+        _override(raw, override)
+    if limit is not None:
+        raw["limit"] = limit
+    return build(raw, path)
+
+
+def build(raw: Mapping[str, Any], path: Path) -> Recipe:
+    """The recipe that a mapping describes; relative paths are looked for from `path`."""
+    raw = deepcopy(dict(raw))
+    _known_sections(raw, path)
+    seed, limit = raw.setdefault("seed", 0), raw.get("limit")
+    if not isinstance(seed, int):
+        raise RecipeError(f"{path}: seed: must be a whole number, not {seed!r}")
+    if limit is not None and not (isinstance(limit, int) and limit > 0):
+        raise RecipeError(f"{path}: limit: must be a whole number above 0, not {limit!r}")
+    raw["plugins"] = [str(_import(_found(p, path, "plugins"))) for p in raw.get("plugins") or []]
+    inputs = _mapping(raw.get("inputs") or {}, f"{path}: inputs")
+    entries = raw.get("stages") or []
+    if not isinstance(entries, list):
+        raise RecipeError(f"{path}: stages: must be a list of stages")
+    driven = {_first(entry) for entry in entries if isinstance(entry, Mapping)}
+    steps = []
+    for name, options in inputs.items():
+        where = f"{path}: inputs.{_named(name, path)}"
+        options = _ready(Source, _mapping(options, where), path, where, seed)
+        capped = limit if name in driven else None
+        steps.append(StageSpec(name, Source.bind(options, where), limit=capped))
+        inputs[name] = options
+    known = set(inputs)
+    for i, entry in enumerate(entries):
+        spec, entries[i] = _stage(entry, known, path, f"{path}: stages[{i}]", seed)
+        known.add(spec.name)
+        steps.append(spec)
+    raw["name"] = _named(raw.get("name") or path.stem, path)
+    resolved = {key: raw[key] for key in SECTIONS if raw.get(key) not in (None, [], {})}
+    return Recipe(raw["name"], path, tuple(steps), resolved)
+
+
+def _stage(
+    entry: Any, known: set[str], path: Path, where: str, seed: int
+) -> tuple[StageSpec, dict[str, Any]]:
+    entry = dict(_mapping(entry, where))
+    for key in ("name", "use", "from"):
+        if key not in entry:
+            raise RecipeError(f"{where}: {key!r} is missing (name, use and from are required)")
+    name, sources = _named(entry.pop("name"), path), entry.pop("from")
+    inputs = (sources,) if isinstance(sources, str) else tuple(sources or ())
+    for one in inputs:
+        if one not in known:
+            raise RecipeError(
+                f"{where}.from: nothing above is named {one!r}" + did_you_mean(str(one), known)
+            )
+    if not inputs:
+        raise RecipeError(f"{where}.from: names no input")
+    if name in known:
+        raise RecipeError(f"{where}.name: {name!r} is taken by something above")
+    point = plug_point(entry["use"], where)
+    options = _ready(point, entry, path, where, seed)
+    part = point.bind(options, where)
+    return StageSpec(name, part, inputs), {"name": name, "from": list(inputs), **options}
+
+
+def plug_point(use: Any, where: str) -> type[Stage] | type[Job]:
+    """Whether a `use:` names a stage or a job.
+
+    Raises:
+        UnknownPlugin: neither.
+    """
+    for point in (Stage, Job):
+        try:
+            point.named(use)
+        except UnknownPlugin:
+            continue
+        return point
+    raise UnknownPlugin(f"{where}: stage", use, [*Stage.known, *Job.known])
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """The raw recipe with its includes unfolded, their names prefixed by the file's stem."""
+    if path.resolve() in seen:
+        raise RecipeError(f"{path}: include: includes itself")
+    raw = _mapping(yaml.load(path, RecipeError), str(path))
+    _known_sections(raw, path)
+    inputs: dict[str, Any] = {}
+    stages: list[Any] = []
+    plugins: list[Any] = []
+    for other in raw.pop("include", None) or []:
+        file = _found(other, path, "include")
+        part = _read(file, (*seen, path.resolve()))
+        built = build(part, file).resolved
+        inputs |= {f"{file.stem}.{k}": v for k, v in built.get("inputs", {}).items()}
+        stages += [_prefixed(entry, file.stem) for entry in built.get("stages", [])]
+        plugins += built.get("plugins", [])
+    if inputs or stages:
+        raw["inputs"] = inputs | (raw.get("inputs") or {})
+        raw["stages"] = stages + (raw.get("stages") or [])
+        raw["plugins"] = plugins + (raw.get("plugins") or [])
+    return raw
+
+
+def _prefixed(entry: Mapping[str, Any], stem: str) -> dict[str, Any]:
+    sources = [f"{stem}.{one}" for one in entry["from"]]
+    return {**entry, "name": f"{stem}.{entry['name']}", "from": sources}
+
+
+def _override(raw: dict[str, Any], text: str) -> None:
+    """Apply one `--set`; steps are found by their name, options need not stand in the file."""
+    dotted, equals, value = text.partition("=")
+    if not equals:
+        raise RecipeError(f"--set {text}: must be path=value, as in stages.traces.samples=8")
+    section, *path = dotted.split(".")
+    if section not in SECTIONS:
+        raise RecipeError(f"--set {text}: no section {section!r}" + did_you_mean(section, SECTIONS))
+    new = yaml.parse(value, f"--set {dotted}", RecipeError)
+    if not path:
+        raw[section] = new
+        return
+    holder: Any = raw.setdefault(section, {})
+    if section == "stages":
+        holder = {entry.get("name"): entry for entry in holder if isinstance(entry, Mapping)}
+    matches = [".".join(path[:n]) for n in range(len(path), 0, -1)]
+    name = next((m for m in matches if m in holder), None)  # included names hold dots themselves
+    if name is None and not (section == "inputs" and len(path) == 1):
+        raise RecipeError(
+            f"--set {text}: no {section} named {path[0]!r}" + did_you_mean(path[0], holder)
+        )
+    keys = path[len(name.split(".")) :] if name else []
+    if not keys:
+        if section == "stages":
+            raise RecipeError(f"--set {text}: say which option of {name!r}")
+        holder[name or path[0]] = new
+        return
+    target = holder[name]
+    for key in keys[:-1]:
+        target = target.setdefault(key, {})
+        if not isinstance(target, dict):
+            raise RecipeError(f"--set {text}: {key!r} holds a value, not options")
+    target[keys[-1]] = new
+
+
+def _ready(
+    point: type[Plugin], options: Mapping[str, Any], path: Path, where: str, seed: int
+) -> dict[str, Any]:
+    """Options with their files found and the recipe's seed where a plugin wants one."""
+    try:
+        chosen = point.named(options["use"]) if "use" in options else point
+    except UnknownPlugin as error:
+        raise RecipeError(f"{where}: {error}") from None
+    return {**options, **_filled(chosen, options, path, where, seed)}
+
+
+def _filled(
+    model: type[BaseModel], options: Mapping[str, Any], path: Path, where: str, seed: int
+) -> dict[str, Any]:
+    filled = {}
+    for name, field in model.model_fields.items():
+        inner = next(_models(field.annotation), None)
+        value = options.get(name)
+        if name == "seed" and name not in options:
+            filled[name] = seed
+        elif value is not None and _holds_path(field.annotation):
+            filled[name] = _files(value, path, f"{where}.{name}")
+        elif inner is not None and isinstance(value, Mapping):
+            if issubclass(inner, Plugin) and not inner.use:
+                filled[name] = _ready(inner, value, path, f"{where}.{name}", seed)
+            else:
+                filled[name] = {**value, **_filled(inner, value, path, f"{where}.{name}", seed)}
+        elif inner is not None and name not in options and "seed" in inner.model_fields:
+            filled[name] = {"seed": seed}
+    return filled
+
+
+def _files(value: Any, path: Path, where: str) -> Any:
+    if isinstance(value, (str, Path)):
+        return str(_found(str(value), path, where))
+    if isinstance(value, (list, tuple)):
+        return [_files(one, path, where) for one in value]
+    return value
+
+
+def _found(text: Any, path: Path, where: str) -> Path:
+    """A file named in a recipe: beside the recipe, in the folders above it, or from here."""
+    where = where if where.startswith(str(path)) else f"{path}: {where}"
+    if not isinstance(text, str):
+        raise RecipeError(f"{where}: must be a path, not {text!r}")
+    wanted = Path(text).expanduser()
+    home = path.resolve().parent
+    folders = [home, *list(home.parents)[:2], Path.cwd()]
+    for folder in folders if not wanted.is_absolute() else [Path("/")]:
+        candidate = folder / wanted
+        if candidate.exists() or (_pattern(text) and any(folder.glob(_below(wanted, folder)))):
+            return candidate if candidate.is_absolute() else candidate.absolute()
+    looked = ", ".join(dict.fromkeys(map(str, folders))) if not wanted.is_absolute() else "/"
+    raise RecipeError(f"{where}: no file {text!r}\n  looked in {looked}")
+
+
+def _pattern(text: str) -> bool:
+    return any(sign in text for sign in "*?[")
+
+
+def _below(wanted: Path, folder: Path) -> str:
+    return str(wanted.relative_to("/")) if wanted.is_absolute() else str(wanted)
+
+
+def _holds_path(annotation: Any) -> bool:
+    return annotation is Path or any(_holds_path(inner) for inner in get_args(annotation))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        if inner is not NoneType:
+            yield from _models(inner)
+
+
+def _import(file: Path) -> Path:
+    """Run a recipe's own plugin file; its digest becomes part of its plugins' identity."""
+    digest = hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
+    name = f"tracecraft_plugin_{file.stem}_{digest}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, file)
+        if spec is None or spec.loader is None:
+            raise RecipeError(f"{file}: is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        module.__dict__["__plugin_digest__"] = digest
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except UsageError:
+            del sys.modules[name]
+            raise
+        except (Exception, SystemExit) as error:
+            del sys.modules[name]
+            raise RecipeError(f"{file}: cannot be imported: {type(error).__name__}: {error}") from error
+    return file
+
+
+def _first(entry: Mapping[str, Any]) -> Any:
+    sources = entry.get("from")
+    return sources[0] if isinstance(sources, list) and sources else sources
+
+
+def _known_sections(raw: Mapping[str, Any], path: Path) -> None:
+    for key in raw:
+        if key not in SECTIONS:
+            raise RecipeError(f"{path}: {key}: no such section" + did_you_mean(str(key), SECTIONS))
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        shown = "nothing" if value is None else f"{type(value).__name__}"
+        raise RecipeError(f"{where}: must be a mapping (key: value), found {shown}")
+    return dict(value)
+
+
+def _named(name: Any, path: Path) -> str:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise RecipeError(
+            f"{path}: name {name!r}: use letters, digits, '_', '-' and '.' (it names a folder)"
+        )
+    return name
