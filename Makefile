@@ -1,0 +1,31 @@
+# The environment is made once, by the first target that needs it, and again when its locks change.
+.DEFAULT_GOAL := help
+.PHONY: help math-data test check smoke bench
+READY := .venv/.ready
+RUN = .venv/bin/tracecraft run
+OPTIONS = $(if $(LIMIT),--limit $(LIMIT)) $(if $(STORE),--store $(STORE))
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo "  make math-data RECIPE=file LIMIT=problems STORE=folder   each may be left out"
+
+math-data: $(READY)  ## problems, teacher traces, verified Arrow shards, and a report
+	$(RUN) "$${RECIPE:-$$(.venv/bin/python tools/environment.py recipe)}" $(OPTIONS)
+
+test: $(READY)  ## the fast tests: no GPU, no network
+	.venv/bin/pytest -q -n 2 -m "not slow and not gpu and not network"
+
+check: $(READY)  ## lint, format, types, import layers; changes nothing
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+smoke: $(READY)  ## the whole of recipes/smoke.yaml with a replayed teacher, in seconds
+	$(RUN) recipes/smoke.yaml $(OPTIONS)
+
+bench: $(READY)  ## our speed beside that of others; minutes
+	@for file in benchmarks/*.py; do echo "== $$file"; .venv/bin/python $$file || exit 1; done
+
+$(READY): tools/environment.py pyproject.toml requirements/base.txt requirements/cpu.txt requirements/gpu.txt
+	@$(or $(PYTHON),python3) tools/environment.py
