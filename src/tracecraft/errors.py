@@ -9,7 +9,7 @@ TracecraftError
 │   └── MissingExtra          a package that an optional part needs
 ├── StageError            exit 3: a stage stopped; finished shards are kept, run again to resume
 │   ├── BrokenContract        a stage read or wrote a table that is not the one it declares
-│   ├── StoreError            the disk refused: full, read-only, or a file that is not what its manifest says
+│   ├── StoreError            the disk refused: full, read-only, or a damaged file
 │   └── EngineError           the teacher could not be started or reached
 └── GateFailed            exit 1: everything ran; a condition the recipe demands does not hold
 

@@ -180,7 +180,7 @@ def _owner(model: type[BaseModel], value: Any, path: tuple[int | str, ...]) -> t
     for part in path:
         value = value[part] if _has(value, part) else None
         field = owner.model_fields.get(str(part))
-        models = list(_models(field.annotation)) if field is not None else [owner]
+        models = list(models_in(field.annotation)) if field is not None else [owner]
         owner = _chosen(models[0], value) if models else owner
     return owner
 
@@ -198,11 +198,12 @@ def _chosen(model: type[BaseModel], value: Any) -> type[BaseModel]:
     return model
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The pydantic models that an annotation names, however nested."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):
-        yield from _models(inner)
+        yield from models_in(inner)
 
 
 def _canonical(value: Any) -> Any:

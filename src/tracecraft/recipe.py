@@ -4,19 +4,16 @@ import hashlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args
-
-from pydantic import BaseModel
+from typing import Any
 
 from tracecraft import yaml
 from tracecraft.curate.source import Source
 from tracecraft.errors import RecipeError, UnknownPlugin, UsageError, did_you_mean
-from tracecraft.plugin import Plugin
+from tracecraft.options import found, ready
 from tracecraft.stage import Job, Stage
 
 SECTIONS = ("name", "seed", "limit", "plugins", "include", "inputs", "stages")
@@ -67,16 +64,16 @@ def load_recipe(path: str | Path, sets: Sequence[str] = (), limit: int | None = 
     return build(raw, path)
 
 
-def build(raw: Mapping[str, Any], path: Path) -> Recipe:
+def build(mapping: Mapping[str, Any], path: Path) -> Recipe:
     """The recipe that a mapping describes; relative paths are looked for from `path`."""
-    raw = deepcopy(dict(raw))
+    raw = deepcopy(dict(mapping))
     _known_sections(raw, path)
     seed, limit = raw.setdefault("seed", 0), raw.get("limit")
     if not isinstance(seed, int):
         raise RecipeError(f"{path}: seed: must be a whole number, not {seed!r}")
     if limit is not None and not (isinstance(limit, int) and limit > 0):
         raise RecipeError(f"{path}: limit: must be a whole number above 0, not {limit!r}")
-    raw["plugins"] = [str(_import(_found(p, path, "plugins"))) for p in raw.get("plugins") or []]
+    raw["plugins"] = [str(_import(found(p, path, "plugins"))) for p in raw.get("plugins") or []]
     inputs = _mapping(raw.get("inputs") or {}, f"{path}: inputs")
     entries = raw.get("stages") or []
     if not isinstance(entries, list):
@@ -85,7 +82,7 @@ def build(raw: Mapping[str, Any], path: Path) -> Recipe:
     steps = []
     for name, options in inputs.items():
         where = f"{path}: inputs.{_named(name, path)}"
-        options = _ready(Source, _mapping(options, where), path, where, seed)
+        options = ready(Source, _mapping(options, where), path, where, seed)
         capped = limit if name in driven else None
         steps.append(StageSpec(name, Source.bind(options, where), limit=capped))
         inputs[name] = options
@@ -118,7 +115,7 @@ def _stage(
     if name in known:
         raise RecipeError(f"{where}.name: {name!r} is taken by something above")
     point = plug_point(entry["use"], where)
-    options = _ready(point, entry, path, where, seed)
+    options = ready(point, entry, path, where, seed)
     part = point.bind(options, where)
     return StageSpec(name, part, inputs), {"name": name, "from": list(inputs), **options}
 
@@ -148,7 +145,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     stages: list[Any] = []
     plugins: list[Any] = []
     for other in raw.pop("include", None) or []:
-        file = _found(other, path, "include")
+        file = found(other, path, "include")
         part = _read(file, (*seen, path.resolve()))
         built = build(part, file).resolved
         inputs |= {f"{file.stem}.{k}": v for k, v in built.get("inputs", {}).items()}
@@ -201,82 +198,6 @@ def _override(raw: dict[str, Any], text: str) -> None:
     target[keys[-1]] = new
 
 
-def _ready(
-    point: type[Plugin], options: Mapping[str, Any], path: Path, where: str, seed: int
-) -> dict[str, Any]:
-    """Options with their files found and the recipe's seed where a plugin wants one."""
-    try:
-        chosen = point.named(options["use"]) if "use" in options else point
-    except UnknownPlugin as error:
-        raise RecipeError(f"{where}: {error}") from None
-    return {**options, **_filled(chosen, options, path, where, seed)}
-
-
-def _filled(
-    model: type[BaseModel], options: Mapping[str, Any], path: Path, where: str, seed: int
-) -> dict[str, Any]:
-    filled = {}
-    for name, field in model.model_fields.items():
-        inner = next(_models(field.annotation), None)
-        value = options.get(name)
-        if name == "seed" and name not in options:
-            filled[name] = seed
-        elif value is not None and _holds_path(field.annotation):
-            filled[name] = _files(value, path, f"{where}.{name}")
-        elif inner is not None and isinstance(value, Mapping):
-            if issubclass(inner, Plugin) and not inner.use:
-                filled[name] = _ready(inner, value, path, f"{where}.{name}", seed)
-            else:
-                filled[name] = {**value, **_filled(inner, value, path, f"{where}.{name}", seed)}
-        elif inner is not None and name not in options and "seed" in inner.model_fields:
-            filled[name] = {"seed": seed}
-    return filled
-
-
-def _files(value: Any, path: Path, where: str) -> Any:
-    if isinstance(value, (str, Path)):
-        return str(_found(str(value), path, where))
-    if isinstance(value, (list, tuple)):
-        return [_files(one, path, where) for one in value]
-    return value
-
-
-def _found(text: Any, path: Path, where: str) -> Path:
-    """A file named in a recipe: beside the recipe, in the folders above it, or from here."""
-    where = where if where.startswith(str(path)) else f"{path}: {where}"
-    if not isinstance(text, str):
-        raise RecipeError(f"{where}: must be a path, not {text!r}")
-    wanted = Path(text).expanduser()
-    home = path.resolve().parent
-    folders = [home, *list(home.parents)[:2], Path.cwd()]
-    for folder in folders if not wanted.is_absolute() else [Path("/")]:
-        candidate = folder / wanted
-        if candidate.exists() or (_pattern(text) and any(folder.glob(_below(wanted, folder)))):
-            return candidate if candidate.is_absolute() else candidate.absolute()
-    looked = ", ".join(dict.fromkeys(map(str, folders))) if not wanted.is_absolute() else "/"
-    raise RecipeError(f"{where}: no file {text!r}\n  looked in {looked}")
-
-
-def _pattern(text: str) -> bool:
-    return any(sign in text for sign in "*?[")
-
-
-def _below(wanted: Path, folder: Path) -> str:
-    return str(wanted.relative_to("/")) if wanted.is_absolute() else str(wanted)
-
-
-def _holds_path(annotation: Any) -> bool:
-    return annotation is Path or any(_holds_path(inner) for inner in get_args(annotation))
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        if inner is not NoneType:
-            yield from _models(inner)
-
-
 def _import(file: Path) -> Path:
     """Run a recipe's own plugin file; its digest becomes part of its plugins' identity."""
     digest = hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
@@ -295,7 +216,9 @@ def _import(file: Path) -> Path:
             raise
         except (Exception, SystemExit) as error:
             del sys.modules[name]
-            raise RecipeError(f"{file}: cannot be imported: {type(error).__name__}: {error}") from error
+            raise RecipeError(
+                f"{file}: cannot be imported: {type(error).__name__}: {error}"
+            ) from error
     return file
 
 

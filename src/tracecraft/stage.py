@@ -69,7 +69,8 @@ class Stage(Plugin, kind="stage"):
     @contextmanager
     def open(self, desk: Desk) -> Iterator[Ask]:
         """Whatever is costly to start (a model, worker processes) is held open while the runner
-        calls what this yields, shard by shard. Most stages have nothing to open."""
+        calls what this yields, shard by shard. Most stages have nothing to open.
+        """
         yield self
 
 
@@ -93,8 +94,9 @@ class Marker(Stage):
     def __call__(self, *tables: Any, **named: Any) -> pl.LazyFrame:
         marks = self.mark(*tables, **named)
         first: pl.LazyFrame = tables[0]
-        return self.dress(pl.concat([first.drop(marks.columns, strict=False), marks.lazy()],
-                                    how="horizontal"))
+        return self.dress(
+            pl.concat([first.drop(marks.columns, strict=False), marks.lazy()], how="horizontal")
+        )
 
 
 class Job(Plugin, kind="job"):

@@ -90,6 +90,8 @@ class Manifest:
     dropped: dict[str, int]
     shards: dict[str, tuple[int, str, int]]
     """Path below `shards/` to rows, digest, bytes; in row order."""
+    files: dict[str, int] = field(default_factory=dict)
+    """What else it made, path below its home to bytes: ledgers of drops, a job's output."""
     seconds: float = 0.0
     facts: dict[str, float | int | str] = field(default_factory=dict)
     """What the stage counted while it ran: tokens, requests answered from the ledger, …"""
@@ -116,10 +118,9 @@ class Manifest:
         write_json(home / MANIFEST, asdict(self))
 
     def whole(self, home: Path) -> bool:
-        """Whether every shard it lists lies there with its size."""
-        return all(
-            _size(home / "shards" / name) == size for name, (_, _, size) in self.shards.items()
-        )
+        """Whether every file it lists lies there with its size."""
+        sizes = {f"shards/{name}": size for name, (_, _, size) in self.shards.items()}
+        return all(_size(home / name) == size for name, size in (sizes | self.files).items())
 
 
 def write_shard(table: pl.DataFrame, path: Path) -> Shard:
@@ -135,8 +136,13 @@ def write_shard(table: pl.DataFrame, path: Path) -> Shard:
 
 def write_json(path: Path, value: Any) -> None:
     """Pretty JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """A small text file, whole or not at all."""
     with replacing(path) as half:
-        half.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        half.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -2,14 +2,19 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import ClassVar
 
 import polars as pl
 
 from tracecraft.plugin import Plugin
+from tracecraft.schema import QUESTION
 
 
 class Source(Plugin, kind="source"):
     """Rows from outside, as tables with at least the columns of `schema.QUESTION`."""
+
+    writes: ClassVar[pl.Schema] = QUESTION
+    """Columns that every piece has; others pass through."""
 
     @abstractmethod
     def read(self) -> Iterator[pl.DataFrame]:

@@ -1,0 +1,290 @@
+"""Carry out a plan. All effects of a run (shards, ledgers of drops, manifests) happen here."""
+
+import contextlib
+import logging
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Protocol
+
+import polars as pl
+
+from tracecraft.batches import Batch, Record, cut, settle
+from tracecraft.completions import Completions
+from tracecraft.curate.source import Source
+from tracecraft.errors import BrokenContract, StageError
+from tracecraft.history import Attempt, Run
+from tracecraft.plan import Plan, Planned
+from tracecraft.schema import DROPPED
+from tracecraft.stage import Ask, Desk, Job, Marker, Progress, Stage
+from tracecraft.store import Claims, Dataset, Manifest, write_shard
+from tracecraft.version import made_by
+
+log = logging.getLogger(__name__)
+
+WAIT_SECONDS = 0.5
+"""Between two looks at batches that another process has claimed."""
+
+
+class Watcher(Protocol):
+    """Whoever wants to see how a run goes. The command line is one."""
+
+    def started(self, step: Planned) -> None:
+        """A step that is not cached begins."""
+
+    def advanced(self, step: Planned, progress: Progress) -> None:
+        """It moved."""
+
+    def finished(self, step: Planned, manifest: Manifest) -> None:
+        """It is done, or was already."""
+
+
+class Silent:
+    """A watcher that looks away."""
+
+    def started(self, step: Planned) -> None:
+        """Nothing."""
+
+    def advanced(self, step: Planned, progress: Progress) -> None:
+        """Nothing."""
+
+    def finished(self, step: Planned, manifest: Manifest) -> None:
+        """Nothing."""
+
+
+def run(plan: Plan, *, watch: Watcher | None = None) -> Run:
+    """Make what is missing, in order. Run it again to resume; a finished plan touches no file.
+
+    Raises:
+        StageError: a stage stopped; finished batches and all completions are kept.
+    """
+    watch = watch or Silent()
+    known = Run.find(plan)
+    if known is not None and all(step.state == "cached" for step in plan.steps):
+        for step in plan.steps:
+            watch.finished(step, Manifest.read(step.home))
+        return known
+    with Attempt.begin(plan) as attempt, _opened(plan) as completions:
+        for step in plan.steps:
+            _finish(step, plan, completions, watch, attempt)
+    return attempt.run
+
+
+@contextlib.contextmanager
+def _opened(plan: Plan) -> Iterator[Completions]:
+    with Completions(plan.store / "completions") as completions:
+        yield completions
+
+
+def _finish(
+    step: Planned, plan: Plan, completions: Completions, watch: Watcher, attempt: Attempt
+) -> None:
+    if step.state == "cached":
+        watch.finished(step, Manifest.read(step.home))
+        return
+    begun = time.monotonic()
+    watch.started(step)
+    attempt.event("started", step)
+    last: dict[str, float | int | str] = {}
+
+    def report(progress: Progress) -> None:
+        last.update(progress.facts)
+        watch.advanced(step, progress)
+
+    desk = Desk(completions=completions, scratch=step.home / "scratch", report=report)
+    claims = Claims(step.home / "claims")
+    try:
+        manifest = _do(step, desk, claims)
+    except (OSError, MemoryError, pl.exceptions.PolarsError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise StageError(_stopped(step, told, plan, attempt)) from error
+    except StageError as error:
+        raise type(error)(_stopped(step, str(error), plan, attempt)) from error
+    finally:
+        claims.close()
+    manifest = replace(manifest, seconds=round(time.monotonic() - begun, 3), facts=last)
+    manifest.write(step.home)
+    for leftover in ("claims", "scratch"):
+        shutil.rmtree(step.home / leftover, ignore_errors=True)
+    attempt.event("finished", step, manifest)
+    watch.finished(step, manifest)
+
+
+def _stopped(step: Planned, told: str, plan: Plan, attempt: Attempt) -> str:
+    done = len(list((step.home / "batches").glob("*.json")))
+    first, _, rest = told.partition("\n")
+    lines = [f"{step.spec.name} stopped ({done} batches done, kept): {first}"]
+    lines += [rest] if rest else []
+    lines.append(f"  log    {attempt.log}")
+    if "  next " not in told:
+        lines.append(f"  next   mend the cause, then: tracecraft run {plan.recipe.path}")
+    return "\n".join(lines)
+
+
+def _do(step: Planned, desk: Desk, claims: Claims) -> Manifest:
+    part = step.spec.part
+    if isinstance(part, Source):
+        return _read(step, part, desk)
+    inputs = [Dataset.open(home) for home in step.inputs]
+    if isinstance(part, Job):
+        return _work(step, part, inputs, desk)
+    others = [dataset.scan() for dataset in inputs[1:]]
+    for table, schema in zip([inputs[0].scan(), *others], part.needs(), strict=False):
+        _require(table, schema, f"{step.spec.name} reads")
+    if part.scope == "dataset":
+        whole = part(inputs[0].scan(), *others).collect()
+        records = [_settled(step, part, "00000", whole, inputs[0].rows)]
+    elif isinstance(part, Marker):
+        records = _mark(step, part, inputs, others, desk, claims)
+    else:
+        with part.open(desk) as ask:
+            records = _each(step, part, inputs[0], lambda b: ask(b.scan(), *others), claims, desk)
+    return _manifest(step, records)
+
+
+def _read(step: Planned, source: Source, desk: Desk) -> Manifest:
+    """Bring a source's rows in, whole or not at all."""
+    records: list[Record] = []
+    limit, rows = step.spec.limit, 0
+    for piece in source.read():
+        table = piece if limit is None else piece.head(limit - rows)
+        rows += table.height
+        _require(table.lazy(), source.writes, f"{step.spec.name} gives")
+        name = f"{len(records):05d}"
+        record = Record.read(step.home, name)
+        if record is None:
+            record = settle(step.home, name, table, table.height, Stage.shard_rows, fans_out=False)
+            record.write(step.home, name)
+        records.append(record)
+        desk.report(Progress(rows, limit or rows))
+        if limit is not None and rows >= limit:
+            break
+    return _manifest(step, records)
+
+
+def _work(step: Planned, job: Job, inputs: list[Dataset], desk: Desk) -> Manifest:
+    """Let a job fill its folder, which takes its name when the job is done."""
+    half, whole = step.home / "output.half", step.home / "output"
+    if half.exists() and not job.resumes:
+        shutil.rmtree(half)
+    half.mkdir(parents=True, exist_ok=True)
+    job(step.inputs, half, desk)
+    shutil.rmtree(whole, ignore_errors=True)
+    half.replace(whole)
+    rows = inputs[0].rows if inputs else 0
+    files = {
+        str(file.relative_to(step.home)): file.stat().st_size
+        for file in sorted(whole.rglob("*"))
+        if file.is_file()
+    }
+    return replace(_manifest(step, []), rows_in=rows, rows_out=rows, files=files)
+
+
+def _mark(
+    step: Planned,
+    part: Marker,
+    inputs: list[Dataset],
+    others: list[pl.LazyFrame],
+    desk: Desk,
+    claims: Claims,
+) -> list[Record]:
+    """Decide on all rows at once, then add the marks shard by shard."""
+    place = step.home / "marks.arrow"
+    while not place.exists():
+        with claims.hold("marks") as ours:
+            if ours:
+                with part.open(desk):
+                    made = part.mark(inputs[0].scan(), *others)
+                if made.height != inputs[0].rows:
+                    raise BrokenContract(
+                        f"{step.spec.name} marks {made.height} rows of {inputs[0].rows}"
+                    )
+                write_shard(made, place)
+            else:
+                time.sleep(WAIT_SECONDS)
+    marks = pl.scan_ipc(place, glob=False)
+    columns = marks.collect_schema().names()
+
+    def marked(batch: Batch) -> pl.LazyFrame:
+        rows = batch.scan().drop(columns, strict=False)
+        added = marks.slice(batch.start, batch.rows)
+        return part.dress(pl.concat([rows, added], how="horizontal"))
+
+    return _each(step, part, inputs[0], marked, claims, desk)
+
+
+def _each(
+    step: Planned,
+    part: Stage,
+    rows: Dataset,
+    ask: Callable[[Batch], pl.LazyFrame] | Ask,
+    claims: Claims,
+    desk: Desk,
+) -> list[Record]:
+    """Every batch once, by this process or by another that shares the store."""
+    todo = list(cut(rows, part.shard_rows))
+    total, records = len(todo), {}
+    while todo:
+        waiting = []
+        for batch in todo:
+            record = Record.read(step.home, batch.name)
+            if record is None:
+                with claims.hold(batch.name) as ours:
+                    record = Record.read(step.home, batch.name)  # done while we asked
+                    if record is None and ours:
+                        record = _settled(step, part, batch.name, ask(batch).collect(), batch.rows)
+            if record is None:
+                waiting.append(batch)
+            else:
+                records[record.index] = record
+                if part.scope != "shard" or total > 1:
+                    desk.report(Progress(len(records), total, "shards"))
+        if len(waiting) == len(todo):
+            time.sleep(WAIT_SECONDS)
+        todo = waiting
+    return [records[index] for index in sorted(records)]
+
+
+def _settled(step: Planned, part: Stage, name: str, table: pl.DataFrame, rows: int) -> Record:
+    begun = time.monotonic()
+    _require(table.lazy().drop(DROPPED, strict=False), part.writes, f"{step.spec.name} writes")
+    record = settle(step.home, name, table, rows, part.shard_rows, fans_out=part.fans_out)
+    record = replace(record, seconds=round(time.monotonic() - begun, 3))
+    record.write(step.home, name)
+    return record
+
+
+def _manifest(step: Planned, records: list[Record]) -> Manifest:
+    drops: Counter[str] = Counter()
+    shards, files = {}, {}
+    for record in records:
+        drops.update(record.dropped)
+        for name, told in record.files.items():
+            if name.startswith("shards/"):
+                shards[name.removeprefix("shards/")] = told
+            else:
+                files[name] = told[2]
+    return Manifest(
+        name=step.spec.name,
+        identity=step.spec.identity(),
+        inputs=[home.name for home in step.inputs],
+        rows_in=sum(record.rows_in for record in records),
+        rows_out=sum(record.rows_out for record in records),
+        dropped=dict(drops.most_common()),
+        shards=shards,
+        files=files,
+        made_by=made_by(),
+    )
+
+
+def _require(table: pl.LazyFrame, schema: pl.Schema, who: str) -> None:
+    have = table.collect_schema()
+    for column, want in schema.items():
+        if have.get(column) != want:
+            found = have.get(column) or "nothing"
+            raise BrokenContract(
+                f"{who} column {column!r} as {want}, found {found}"
+                f"\n  columns: {', '.join(have.names())}"
+            )
