@@ -1,0 +1,152 @@
+"""Measures of repetition: does a text end in a loop, how new is its end, how well it packs.
+
+Each is linear in the length of the text and works on a few kilobytes at its end where it can.
+"""
+
+import re
+import zlib
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from tracecraft.select.measure import Measure, by_row
+
+_DIGITS = re.compile(rb"[0-9]+")
+_NEEDLE = 32
+_TRIES = 16
+_FEWEST = 30
+"""Fewest n-grams from which a share is taken; shorter texts have no novelty (null)."""
+
+
+def tail_loop(text: bytes, reach: int = 12_000) -> int:
+    """Bytes at the end of a text that are one unit again and again (at least twice), or 0.
+
+    The unit's length is a distance at which the last bytes occurred before; the longest run
+    among the nearest such distances counts.
+    """
+    tail = text.rstrip()[-reach:]
+    if len(tail) < 2 * _NEEDLE:
+        return 0
+    codes, needle = np.frombuffer(tail, np.uint8), tail[-_NEEDLE:]
+    best, end = 0, len(tail) - 1
+    for _ in range(_TRIES):
+        at = tail.rfind(needle, 0, end)
+        if at < 0:
+            break
+        end = at + _NEEDLE - 1
+        period = len(tail) - _NEEDLE - at
+        differ = np.flatnonzero(codes[period:] != codes[:-period])
+        run = len(tail) - (int(differ[-1]) + 1 if differ.size else 0)
+        if run >= 2 * period:
+            best = max(best, run)
+    return best
+
+
+def novelty(text: bytes, ngram: int, window: int, *, masked: bool) -> float | None:
+    """Share of the word n-grams in the last `window` bytes that occur there for the first time.
+
+    Masked, every number is the same word, so that a loop that counts is a loop.
+    """
+    if masked:
+        text = _DIGITS.sub(b"0", text)
+    words = text.split()
+    grams = len(words) - ngram + 1
+    last = min(len(text[-window:].split()), grams)
+    if last < _FEWEST:
+        return None
+    codes = np.fromiter(map(hash, words), np.int64, len(words)).view(np.uint64)
+    mixed = np.zeros(grams, np.uint64)
+    for i in range(ngram):
+        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + codes[i : i + grams]
+    new = set(mixed[grams - last :].tolist())
+    new.difference_update(mixed[: grams - last].tolist())
+    return len(new) / last
+
+
+def loop(text: bytes, ngram: int, window: int, tail: int, raw: float, masked: float) -> str | None:
+    """Which detector fires first: `tail`, `stale`, `stale_masked`, or None."""
+    if tail_loop(text) >= tail:
+        return "tail"
+    share = novelty(text, ngram, window, masked=False)
+    if share is None:
+        return None
+    if share < raw:
+        return "stale"
+    share = novelty(text, ngram, window, masked=True)
+    return "stale_masked" if share is not None and share < masked else None
+
+
+def _packing(text: bytes) -> float | None:
+    return len(text) / len(zlib.compress(text, 1)) if text else None
+
+
+class Loop(Measure, use="loop", version=1):
+    """How a trace's end repeats itself: `tail`, `stale` or `stale_masked`; null where it does not.
+
+    A tail is one unit again and again; a stale end says what was said before, a masked one but
+    for its numbers. The three together found 98% or more of exact, paragraph and templated
+    synthetic loops and none of 1,500 healthy texts. On real long traces (recorded R1, QwQ,
+    Qwen3, Sky-T1, s1.1) they name 1 of 6,153 verified-correct ones.
+    """
+
+    ngram: int = Field(default=8, ge=2)
+    """Words in an n-gram."""
+    window: int = Field(default=2_000, ge=200)
+    """Bytes at the end that are looked at for what is new."""
+    tail: int = Field(default=200, ge=64)
+    """Bytes of exact repetition at the end from which it is a loop."""
+    raw: float = Field(default=0.10, ge=0, le=1)
+    """Share of new n-grams below which the end is stale."""
+    masked: float = Field(default=0.05, ge=0, le=1)
+    """The same with every number counted as one word."""
+
+    def expr(self) -> pl.Expr:
+        def kernel(text: bytes) -> str | None:
+            return loop(text, self.ngram, self.window, self.tail, self.raw, self.masked)
+
+        parts = [by_row(column, kernel, pl.String) for column in ("reasoning", "response")]
+        return pl.coalesce(parts)
+
+
+class TailLoop(Measure, use="tail_loop", version=1):
+    """Bytes at the end of a text that are one unit again and again, 0 where there are none."""
+
+    column: str = "reasoning"
+    """The text."""
+
+    def expr(self) -> pl.Expr:
+        return by_row(self.column, tail_loop, pl.Int32)
+
+
+class Novelty(Measure, use="novelty", version=1):
+    """Share of word n-grams in the last `window` bytes of a text that are new there, 0 to 1."""
+
+    column: str = "reasoning"
+    """The text."""
+    ngram: int = Field(default=8, ge=2)
+    """Words in an n-gram."""
+    window: int = Field(default=2_000, ge=200)
+    """Bytes at the end that are looked at."""
+    masked: bool = False
+    """Count every number as one word."""
+
+    def expr(self) -> pl.Expr:
+        def kernel(text: bytes) -> float | None:
+            return novelty(text, self.ngram, self.window, masked=self.masked)
+
+        return by_row(self.column, kernel, pl.Float64)
+
+
+class Compression(Measure, use="compression", version=1):
+    """Bytes of a text per byte of its zlib packing (level 1); null for an empty one.
+
+    A hint only: verified-correct traces reach 6.8, since ciphers, tables and short repeated
+    lines pack well, and Whisper's 2.4 would drop nearly half of healthy mathematics.
+    """
+
+    column: str = "reasoning"
+    """The text."""
+
+    def expr(self) -> pl.Expr:
+        return by_row(self.column, _packing, pl.Float64)
