@@ -1,0 +1,5 @@
+"""`python -m tracecraft` is the command `tracecraft`."""
+
+from tracecraft.cli.app import main
+
+main()

@@ -1,0 +1,147 @@
+"""The command `tracecraft`: what a recipe needs, and how errors become exit codes.
+
+0 done · 1 a gate or check does not hold · 2 the request is wrong, nothing ran · 3 a stage stopped,
+finished work is kept · 130 interrupted. Human text goes to stderr, data to stdout.
+"""
+
+import logging
+import sys
+import tempfile
+import traceback
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tracecraft.errors import TracecraftError
+
+app = typer.Typer(
+    name="tracecraft",
+    help="From problems to verified chain-of-thought traces, to a merged student.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+stderr = Console(stderr=True)
+
+RecipeFile = Annotated[Path, typer.Argument(help="A recipe, as in recipes/math.yaml.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override one option: stages.traces.samples=8 (repeatable)."),
+]
+StoreFolder = Annotated[Path, typer.Option("--store", help="Where everything is kept.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="At most this many rows of every input that drives one.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")]
+
+RUNS = Path("runs")
+
+
+@app.command()
+def run(
+    recipe: RecipeFile,
+    sets: Sets = None,
+    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    limit: Limit = None,
+    store: StoreFolder = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Carry out a recipe; run it again to resume. A finished one is a no-op."""
+    from tracecraft.cli.show import print_summary
+    from tracecraft.cli.watch import Watch
+    from tracecraft.plan import plan
+    from tracecraft.recipe import load_recipe
+    from tracecraft.run import run as carry_out
+    from tracecraft.summary import summarize
+
+    planned = plan(load_recipe(recipe, sets or (), limit), store)
+    planned = planned.until(until) if until else planned
+    with Watch(stderr, as_json=as_json) as watch:
+        done = carry_out(planned, watch=watch)
+    if watch.cached == len(planned.steps):
+        stderr.print("nothing to do: every stage is cached", highlight=False)
+    summary = summarize(done)
+    if not as_json:
+        print_summary(summary, stderr)
+        stderr.print(f"  run        {done.folder}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def plan(
+    recipe: RecipeFile,
+    sets: Sets = None,
+    limit: Limit = None,
+    store: StoreFolder = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Show what would run: stage, key, and whether it is cached, partial or to run."""
+    from tracecraft.cli.show import print_json, print_table
+    from tracecraft.plan import plan as lay_out
+    from tracecraft.recipe import load_recipe
+    from tracecraft.store import Manifest
+
+    planned = lay_out(load_recipe(recipe, sets or (), limit), store)
+    rows = []
+    for step in planned.steps:
+        state = step.state
+        done = Manifest.read(step.home).rows_out if state == "cached" else None
+        told = {"stage": step.spec.name, "use": step.spec.part.use, "key": step.key}
+        rows.append({**told, "state": state, "rows": done})
+    if as_json:
+        print_json({"recipe": planned.recipe.name, "key": planned.key, "steps": rows})
+    else:
+        print_table(rows, Console(), f"{planned.recipe.name} ({recipe})")
+
+
+def main() -> None:
+    """Run the command line; never a traceback for what the user can mend."""
+    for module in ("files", "inspect", "keep"):  # each adds its commands
+        import_module(f"tracecraft.cli.{module}")
+
+    logging.getLogger("tracecraft").addHandler(logging.NullHandler())
+    logging.getLogger("tracecraft").setLevel(logging.INFO)
+    logging.getLogger("tracecraft").propagate = False
+    try:
+        code = app(standalone_mode=False)
+    except TracecraftError as error:
+        tell(error)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        stderr.print("interrupted: finished work is kept, run again to resume", highlight=False)
+        code = 130
+    except BrokenPipeError:
+        code = 0
+    except typer.Exit as done:
+        code = done.exit_code
+    except Exception as error:
+        code = _told(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def tell(error: Exception) -> None:
+    """Print an error as it reads: where, what, what next."""
+    stderr.print(str(error), highlight=False, markup=False, soft_wrap=True)
+
+
+def _told(error: Exception) -> int:
+    show = getattr(error, "show", None)
+    if show is not None:  # click's own: a wrong flag or argument
+        show()
+        return int(getattr(error, "exit_code", 2))
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="tracecraft-", suffix=".log", delete=False
+    ) as file:
+        traceback.print_exc(file=file)
+    stderr.print(
+        f"unexpected {type(error).__name__}: {error}"
+        f"\n  this is a bug of ours; the details are in {file.name}"
+        "\n  next   finished work is kept; report it with that file",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    return TracecraftError.exit_code

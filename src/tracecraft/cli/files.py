@@ -1,0 +1,250 @@
+"""Stages as commands over files: rows in, the same rows out with what the stage adds."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+from rich.live import Live
+from rich.text import Text
+
+from tracecraft import yaml
+from tracecraft.cli.app import AsJson, app, stderr
+from tracecraft.cli.show import print_json
+from tracecraft.cli.watch import duration
+from tracecraft.errors import DataError, UsageError
+from tracecraft.schema import DROPPED
+from tracecraft.stage import Desk, Progress, Stage
+
+ALIASES = {"reference": "answer", "problem": "statement", "question": "statement"}
+"""What `--map` also understands for a column of ours."""
+
+Inputs = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE…", help="JSONL, JSON, CSV, Parquet, Arrow, also .gz; a folder."),
+]
+Out = Annotated[
+    Path,
+    typer.Option(help="By its ending .parquet, .jsonl, .arrow one file, else a `datasets` folder."),
+]
+Dropped = Annotated[
+    Path | None, typer.Option(help="Where dropped rows go; beside OUT if not said.")
+]
+Map = Annotated[
+    list[str] | None, typer.Option("--map", help="ours=theirs: which column is which (repeatable).")
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="An option of the stage, as in a recipe: verifier.policy=lenient."),
+]
+Column = Annotated[str, typer.Option(help="The column that is read.")]
+
+
+@app.command()
+def verify(
+    files: Inputs,
+    out: Out,
+    use: Annotated[str, typer.Option(help="math, code, choice, quantity, judge or auto.")] = "auto",
+    mapping: Map = None,
+    options: Options = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge every row's response by its reference answer; adds outcome, extracted, detail."""
+    stage = _stage({"use": "verify", "verifier": {"use": use}}, options)
+    _carry_out(stage, files, mapping, ("answer", "response"), out, None, as_json=as_json)
+
+
+@app.command()
+def dedupe(
+    files: Inputs,
+    out: Out,
+    column: Column = "statement",
+    threshold: Annotated[float, typer.Option(help="Jaccard similarity of a duplicate.")] = 0.8,
+    dropped: Dropped = None,
+    mapping: Map = None,
+    options: Options = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep one row of every cluster of near-duplicates."""
+    stage = _stage({"use": "dedupe", "column": column, "threshold": threshold}, options)
+    _carry_out(stage, files, mapping, (column,), out, dropped, as_json=as_json)
+
+
+@app.command()
+def decontaminate(
+    files: Inputs,
+    out: Out,
+    against: Annotated[
+        list[str], typer.Option(metavar="BENCH…", help="Benchmark files, or names of presets.")
+    ],
+    column: Column = "statement",
+    dropped: Dropped = None,
+    mapping: Map = None,
+    options: Options = None,
+    as_json: AsJson = False,
+) -> None:
+    """Drop the rows that hold a benchmark's item, and say which item and where."""
+    stage = _stage({"use": "decontaminate", "against": against, "column": column}, options)
+    _carry_out(stage, files, mapping, (column,), out, dropped, as_json=as_json)
+
+
+@app.command(name="filter")
+def filter_rows(
+    files: Inputs,
+    rules: Annotated[Path, typer.Option(help="A filter file, as in filters/math.yaml.")],
+    out: Annotated[Path | None, typer.Option(help="As for the other commands.")] = None,
+    dropped: Dropped = None,
+    what_if: Annotated[
+        bool, typer.Option("--what-if", help="Only tell what each rule would drop.")
+    ] = False,
+    mapping: Map = None,
+    as_json: AsJson = False,
+) -> None:
+    """Drop rows by declared rules, each drop with its rule."""
+    stage = _stage({"use": "filter", "rules": str(rules)}, None)
+    wanted = tuple(stage.needs()[0].names())
+    if what_if:
+        _what_if(stage, files, mapping, wanted, as_json=as_json)
+        return
+    if out is None:
+        raise UsageError("filter: --out is missing (or --what-if, to look first)")
+    _carry_out(stage, files, mapping, wanted, out, dropped, as_json=as_json)
+
+
+def _stage(options: dict[str, Any], sets: list[str] | None) -> Stage:
+    for text in sets or []:
+        dotted, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text}: must be option=value")
+        *holders, last = dotted.split(".")
+        target = options
+        for key in holders:
+            target = target.setdefault(key, {})
+        target[last] = yaml.parse(value, f"--set {dotted}", UsageError)
+    return Stage.bind(options, f"{options['use']}:")
+
+
+def _carry_out(
+    stage: Stage,
+    files: list[Path],
+    mapping: list[str] | None,
+    wanted: tuple[str, ...],
+    out: Path,
+    dropped: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    from tracecraft.publish.shards import write_table
+
+    begun = time.monotonic()
+    table, ours = _opened(files, mapping, wanted)
+    made = _asked(stage, ours, quiet=as_json)
+    added = [c for c in made.columns if c not in ours.columns or c in {*stage.writes, DROPPED}]
+    added = [c for c in added if c not in wanted]
+    whole = table.drop(added, strict=False).hstack(made.select(added))
+    told: dict[str, Any] = {"command": stage.use, "rows_in": table.height}
+    if DROPPED in whole.columns:
+        gone = whole.filter(pl.col(DROPPED).is_not_null())
+        kept = whole.filter(pl.col(DROPPED).is_null()).drop(DROPPED)
+        idle = [c for c in added if c != DROPPED and kept[c].null_count() == kept.height]
+        dropped = dropped or out.with_name(f"{out.stem}.dropped{out.suffix or '.jsonl'}")
+        write_table(gone, dropped)
+        counts = Counter(gone[DROPPED].to_list()).most_common()
+        told |= {"dropped": dict(counts), "ledger": str(dropped)}
+    else:
+        kept, idle = whole, []
+        if "outcome" in added:
+            told["outcomes"] = dict(Counter(kept["outcome"].to_list()).most_common())
+    write_table(kept.drop(idle), out)
+    told |= {"rows_out": kept.height, "out": str(out)}
+    _tell(told, time.monotonic() - begun, as_json=as_json)
+
+
+def _opened(
+    files: list[Path], mapping: list[str] | None, wanted: tuple[str, ...]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows as they are, and as the stage wants to read them."""
+    from tracecraft.curate.columns import find, text
+    from tracecraft.curate.files import read_table
+
+    table = pl.concat([read_table(file) for file in files], how="diagonal_relaxed").collect()
+    where = ", ".join(map(str, files))
+    if not table.height:
+        raise DataError(f"{where}: holds no rows\n  next   give a file with at least one row")
+    found = find([*wanted, *_more(wanted)], table.columns, _mapped(mapping), where, required=wanted)
+    renamed = {}
+    for ours, theirs in found.items():
+        if ours in wanted and (ours != theirs or table[ours].dtype != pl.String):
+            keep = ours == theirs and not _texts(ours)
+            renamed[ours] = table[ours] if keep else text(table, theirs).alias(ours)
+    return table, table.with_columns(renamed.values())
+
+
+def _more(wanted: tuple[str, ...]) -> list[str]:
+    """Columns of ours that `--map` may also name, though the stage can do without."""
+    return [c for c in ("statement", "tests", "choices", "reasoning", "domain") if c not in wanted]
+
+
+def _texts(column: str) -> bool:
+    return column in {"answer", "response", "statement", "reasoning"}
+
+
+def _mapped(mapping: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for text in mapping or []:
+        ours, equals, theirs = text.partition("=")
+        if not equals or not theirs:
+            raise UsageError(f"--map {text}: must be ours=theirs, as in answer=gold")
+        pairs[ALIASES.get(ours, ours)] = theirs
+    return pairs
+
+
+def _asked(stage: Stage, table: pl.DataFrame, *, quiet: bool) -> pl.DataFrame:
+    if quiet or not stderr.is_terminal:
+        with stage.open(Desk()) as ask:
+            return ask(table.lazy()).collect()
+    with Live(console=stderr, transient=True, refresh_per_second=4) as live:
+
+        def report(progress: Progress) -> None:
+            live.update(Text(f"{stage.use}  {progress.done:,}/{progress.total:,} {progress.unit}"))
+
+        with stage.open(Desk(report=report)) as ask:
+            return ask(table.lazy()).collect()
+
+
+def _what_if(
+    stage: Stage,
+    files: list[Path],
+    mapping: list[str] | None,
+    wanted: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
+    from tracecraft.select.rules import Filter
+
+    assert isinstance(stage, Filter)
+    _, ours = _opened(files, mapping, wanted)
+    report = stage.what_if(ours.lazy())
+    if as_json:
+        print_json(report)
+    else:
+        stderr.print(report)
+
+
+def _tell(told: Mapping[str, Any], seconds: float, *, as_json: bool) -> None:
+    if as_json:
+        print_json({**told, "seconds": round(seconds, 3)})
+        return
+    counts = told.get("dropped") or told.get("outcomes") or {}
+    shares = ", ".join(f"{n:,} {name}" for name, n in counts.items())
+    stderr.print(
+        f"{told['command']}: {told['rows_in']:,} in, {told['rows_out']:,} out"
+        + (f" ({shares})" if shares else "")
+        + f" in {duration(seconds)} → {told['out']}"
+        + (f"\n  dropped → {told['ledger']}" if told.get("dropped") else ""),
+        highlight=False,
+        soft_wrap=True,
+    )
