@@ -71,21 +71,7 @@ def _check_filter(path: Path) -> None:
 @app.command()
 def show(
     name: RunName,
-    rows: TELLING = (
-    "source",
-    "answer",
-    "finish",
-    "completion_tokens",
-    "outcome",
-    "extracted",
-    "detail",
-    "duplicate_of",
-    "similarity",
-    "contaminated_by",
-    "coverage",
-)
-"""Columns that `why` shows of a row."""
-RowCount = 3,
+    rows: RowCount = 3,
     dropped: Annotated[
         bool, typer.Option("--dropped", help="The rows that the stage dropped.")
     ] = False,
