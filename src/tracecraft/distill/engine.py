@@ -7,15 +7,14 @@ requests at once overrides `stream`, which hands back each completion the moment
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
-from typing import Self
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tracecraft.plugin import Plugin
 from tracecraft.schema import Completion
 
-__all__ = ["Completion", "Engine", "Message", "Request", "Sampling"]
+__all__ = ["Completion", "Engine", "Message", "Request", "Sampling", "Session"]
 
 
 class Sampling(BaseModel):
@@ -56,6 +55,15 @@ class Request:
     """Rendered text, as `Engine.render` made it."""
     sampling: Sampling
     """With the request's own seed."""
+    index: int = 0
+    """Which of its problem's samples this is."""
+
+
+class Session(Protocol):
+    """An opened teacher."""
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion]]:
+        """Each request with its completion, in the order in which they finish."""
 
 
 class Engine(Plugin, kind="engine"):
@@ -66,6 +74,11 @@ class Engine(Plugin, kind="engine"):
         """Which model answers, with its revision: part of every completion's key."""
         raise NotImplementedError
 
+    @property
+    def via(self) -> str:
+        """The engine that does the work, for whoever watches; not part of any key."""
+        return self.use
+
     def render(self, messages: Sequence[Message], opening: str = "") -> str:
         """The prompt text for a chat, ending with `opening` as the start of the answer.
 
@@ -74,7 +87,7 @@ class Engine(Plugin, kind="engine"):
         return "\n\n".join(m["content"] for m in messages) + opening
 
     @contextmanager
-    def open(self) -> Iterator[Self]:
+    def open(self) -> Iterator[Session]:
         """Start the teacher; it is stopped at the end of the `with` block.
 
         Raises:
@@ -89,17 +102,20 @@ class Engine(Plugin, kind="engine"):
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion]]:
         """Each request with its completion, in the order in which they finish.
 
-        Consume `requests` lazily: it is longer than what should be in flight.
+        Consume `requests` lazily: it is longer than what should be in flight. A request that
+        can't be answered comes back as a completion that `failed`, with its `error`.
+
+        Raises:
+            EngineError: the teacher itself is gone.
         """
-        pending = iter(requests)
-        while batch := list(islice(pending, 64)):
-            for request in batch:
-                (completion,) = self.complete([request.prompt], request.sampling)
-                yield request, completion
+        for request in requests:
+            (completion,) = self.complete([request.prompt], request.sampling)
+            yield request, completion
 
 
 Engine.known.update(
     {
+        "local": "tracecraft.distill.local",
         "vllm": "tracecraft.distill.vllm",
         "transformers": "tracecraft.distill.hf",
         "replay": "tracecraft.distill.replay",

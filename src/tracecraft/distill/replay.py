@@ -1,0 +1,132 @@
+"""A teacher that says what was recorded: for tests, and to run a pipeline again on its answers."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+from pydantic import Field
+
+from tracecraft import yaml
+from tracecraft.distill.engine import Completion, Engine, Request, Session
+from tracecraft.errors import DataError
+from tracecraft.plugin import Volatile, file_digest
+
+
+class Replay(Engine, use="replay"):
+    """Recorded completions; sample `i` of a problem gets the answer at place `i`.
+
+    The file is YAML, `statement: [answer, …]`, or JSON lines, `{"statement": …, "answers": […]}`;
+    `prompt` instead of `statement` names the whole rendered prompt. An answer is a text, or a
+    mapping with `text` and, if wanted, `finish`, `prompt_tokens`, `completion_tokens`.
+    """
+
+    path: Path = Field(strict=False)
+    """The recording."""
+    model: str = ""
+    """Whose answers these are (`model@revision`); without it, the recording is the teacher."""
+    seconds: Annotated[float, Volatile, Field(ge=0)] = 0.0
+    """Time a completion takes."""
+
+    @property
+    def teacher(self) -> str:
+        return self.model or f"replay:{self.path.stem}@{file_digest(self.path)[:12]}"
+
+    @contextmanager
+    def open(self) -> Iterator[Session]:
+        yield Recording(load_answers(self.path), self.seconds)
+
+
+class Recording:
+    """An opened recording."""
+
+    def __init__(self, answers: Mapping[str, Sequence[Completion]], seconds: float = 0.0) -> None:
+        self.answers = answers
+        self.seconds = seconds
+        self._around: tuple[str, str] = ("", "")
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion]]:
+        for request in requests:
+            time.sleep(self.seconds)
+            yield request, self._say(request)
+
+    def _say(self, request: Request) -> Completion:
+        said = self._find(request.prompt)
+        if said is None:
+            return _failed("nothing is recorded for this problem")
+        if request.index >= len(said):
+            return _failed(f"{len(said)} answers are recorded, not {request.index + 1}")
+        return said[request.index]
+
+    def _find(self, prompt: str) -> Sequence[Completion] | None:
+        """By the whole prompt; else by the longest recorded statement that stands in it.
+
+        One template makes all prompts of a stage, so what stood around the last statement is
+        tried before all statements are.
+        """
+        before, after = self._around
+        if prompt.startswith(before) and prompt.endswith(after):
+            said = self.answers.get(prompt[len(before) : len(prompt) - len(after)])
+            if said is not None:
+                return said
+        if prompt in self.answers:
+            return self.answers[prompt]
+        within = max((s for s in self.answers if s in prompt), key=len, default=None)
+        if within is None:
+            return None
+        before, _, after = prompt.partition(within)
+        self._around = (before, after)
+        return self.answers[within]
+
+
+def load_answers(path: Path) -> dict[str, list[Completion]]:
+    """Statement or prompt → its recorded answers.
+
+    Raises:
+        DataError: the file, or a line of it, is not a recording.
+    """
+    if path.suffix in {".yaml", ".yml"}:
+        told = yaml.load(path, DataError)
+        if not isinstance(told, Mapping):
+            raise DataError(f"{path}: must map a statement to its answers")
+        return {str(asked): _answers(said, f"{path}: {asked!r}") for asked, said in told.items()}
+    answers: dict[str, list[Completion]] = {}
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    for number, line in enumerate(lines, 1):
+        where = f"{path}:{number}"
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise DataError(f"{where}: is not JSON: {error}") from None
+        if not isinstance(row, dict) or not {"statement", "prompt"} & row.keys():
+            raise DataError(f"{where}: names no statement and no prompt")
+        asked = row["prompt"] if "prompt" in row else row["statement"]
+        answers.setdefault(asked, []).extend(_answers(row.get("answers"), where))
+    return answers
+
+
+def _answers(said: Any, where: str) -> list[Completion]:
+    said = said if isinstance(said, list) else [said]
+    return [_answer(one, where) for one in said]
+
+
+def _answer(said: Any, where: str) -> Completion:
+    if isinstance(said, str):
+        return Completion(said, "stop", completion_tokens=len(said.split()))
+    if isinstance(said, Mapping) and isinstance(said.get("text"), str):
+        return Completion(
+            said["text"],
+            said.get("finish", "stop"),
+            said.get("prompt_tokens", 0),
+            said.get("completion_tokens", len(said["text"].split())),
+        )
+    raise DataError(f"{where}: an answer is a text, or a mapping with `text`, not {said!r}")
+
+
+def _failed(why: str) -> Completion:
+    return Completion("", "failed", error=why)
