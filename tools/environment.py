@@ -85,7 +85,7 @@ def pip_settings(python: Path) -> dict[str, str]:
 
 
 def as_uv_options(settings: dict[str, str]) -> list[str]:
-    """pip's settings said to uv, which reads none of them."""
+    """Pip's settings said to uv, which reads none of them."""
     options = ["--index-strategy", "unsafe-best-match"]
     names = {
         "index-url": "--default-index",
@@ -117,7 +117,9 @@ class Installer:
         subprocess.run([str(m) for m in [*maker, VENV]], cwd=ROOT, check=True)
 
     def command(self, *arguments: str | Path) -> tuple[list[str], dict[str, str]]:
-        environment = {k: v for k, v in os.environ.items() if k not in {"VIRTUAL_ENV", "PYTHONPATH"}}
+        environment = {
+            k: v for k, v in os.environ.items() if k not in {"VIRTUAL_ENV", "PYTHONPATH"}
+        }
         if self.uv:
             if "cert" in self.settings:
                 environment.setdefault("SSL_CERT_FILE", self.settings["cert"])
@@ -152,8 +154,10 @@ def pins(*names: str) -> list[str]:
 
 def torch_without_cuda(installer: Installer) -> bool:
     """Whether the locked CPU build of torch is in `.venv` now: from the sources that this machine
-    is set to, else from PyTorch's own index."""
+    is set to, else from PyTorch's own index.
+    """
     pin = next(p for p in pins("cpu") if p.startswith("torch=="))
+    say(f"{pin} (some 200 MB)")
     if installer.can_install("--no-deps", pin):
         return True
     source = ["--index" if installer.uv else "--extra-index-url", TORCH_CPU]
@@ -181,7 +185,7 @@ def make() -> None:
     installer.install("--no-deps", "--only-binary", ":all:", *wanted)
     if names == ("base",):
         version = next(p for p in pins("gpu") if p.startswith("torch=="))
-        say(f"{version} as PyPI has it, with CUDA, several GB; the transformers engine will use it")
+        say(f"{version} as PyPI has it (on Linux with CUDA, several GB), for the transformers engine")
         installer.install("-c", LOCKS / "base.txt", version)
     installer.install("--no-deps", "--no-build-isolation", "-e", ROOT)
     READY.write_text(kind + "\n")

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from environment import LOCKS, ROOT, as_uv_options, find_python, find_uv, pip_settings, pins
+from environment import LOCKS, ROOT, as_uv_options, find_python, find_uv, pins, pip_settings
 
 EXTRAS = ("math", "science", "hf")
 GROUPS = ("test", "check", "embedded", "build", "later")
