@@ -44,7 +44,7 @@ def _filled(
 
 def _files(value: Any, path: Path, where: str) -> Any:
     if isinstance(value, (str, Path)):
-        return str(found(str(value), path, where))
+        return found(str(value), path, where)
     if isinstance(value, (list, tuple)):
         return [_files(one, path, where) for one in value]
     return value

@@ -92,7 +92,7 @@ def build(mapping: Mapping[str, Any], path: Path) -> Recipe:
         known.add(spec.name)
         steps.append(spec)
     raw["name"] = _named(raw.get("name") or path.stem, path)
-    resolved = {key: raw[key] for key in SECTIONS if raw.get(key) not in (None, [], {})}
+    resolved = {key: _plain(raw[key]) for key in SECTIONS if raw.get(key) not in (None, [], {})}
     return Recipe(raw["name"], path, tuple(steps), resolved)
 
 
@@ -220,6 +220,15 @@ def _import(file: Path) -> Path:
                 f"{file}: cannot be imported: {type(error).__name__}: {error}"
             ) from error
     return file
+
+
+def _plain(value: Any) -> Any:
+    """The value with its paths as text, as YAML holds it."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _first(entry: Mapping[str, Any]) -> Any:

@@ -106,7 +106,7 @@ def main() -> None:
     logging.getLogger("tracecraft").setLevel(logging.INFO)
     logging.getLogger("tracecraft").propagate = False
     try:
-        code = app(standalone_mode=False)
+        code = app(spread(sys.argv[1:], "--against"), standalone_mode=False)
     except TracecraftError as error:
         tell(error)
         code = error.exit_code
@@ -120,6 +120,17 @@ def main() -> None:
     except Exception as error:
         code = _told(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def spread(arguments: list[str], option: str) -> list[str]:
+    """`--against a b` as the option twice: click gives an option a fixed number of values."""
+    spreaded: list[str] = []
+    inside = False
+    for i, argument in enumerate(arguments):
+        inside = (inside or arguments[i - 1 : i] == [option]) and not argument.startswith("-")
+        again = inside and arguments[i - 1 : i] != [option]
+        spreaded += [option, argument] if again else [argument]
+    return spreaded
 
 
 def tell(error: Exception) -> None:

@@ -144,9 +144,8 @@ def _life(step: Step, identifier: str) -> list[dict[str, Any]]:
             continue
         hit = pl.any_horizontal([pl.col(c).str.starts_with(identifier) for c in ids])
         for row in table.filter(hit).collect().iter_rows(named=True):
-            told = [
-                f"{c}: {shortened(row[c])}" for c in _telling(columns) if row.get(c) is not None
-            ]
+            known = [c for c in TELLING if row.get(c) is not None]
+            told = [f"{c}: {shortened(row[c])}" for c in known]
             event = {"stage": step.name, "fate": row.get(DROPPED) or fate}
             life.append(
                 {**event, "row": row.get("trace_id") or row["problem_id"], "what": "\n".join(told)}
