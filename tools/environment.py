@@ -152,11 +152,16 @@ def pins(*names: str) -> list[str]:
     return [pin for name in names for pin in (LOCKS / f"{name}.txt").read_text().split()]
 
 
+def torch_of(name: str) -> str:
+    """The torch of a lock file."""
+    return next(pin for pin in pins(name) if pin.startswith("torch=="))
+
+
 def torch_without_cuda(installer: Installer) -> bool:
     """Whether the locked CPU build of torch is in `.venv` now: from the sources that this machine
     is set to, else from PyTorch's own index.
     """
-    pin = next(p for p in pins("cpu") if p.startswith("torch=="))
+    pin = torch_of("cpu")
     say(f"{pin} (some 200 MB)")
     if installer.can_install("--no-deps", pin):
         return True
@@ -181,12 +186,11 @@ def make() -> None:
     else:
         kind, names = "without vLLM: no index has its CPU build of torch for this Python", ("base",)
     say(f"{len(pins(*names))} packages, {kind}")
-    wanted = [pin for pin in pins(*names) if not pin.endswith("+cpu")]
+    wanted = [pin for pin in pins(*names) if pin != torch_of("cpu")]
     installer.install("--no-deps", "--only-binary", ":all:", *wanted)
     if names == ("base",):
-        version = next(p for p in pins("gpu") if p.startswith("torch=="))
-        say(f"{version} as PyPI has it (on Linux with CUDA, several GB), for the transformers engine")
-        installer.install("-c", LOCKS / "base.txt", version)
+        say("torch as PyPI has it (on Linux with CUDA, several GB), for the transformers engine")
+        installer.install("-c", LOCKS / "base.txt", torch_of("gpu"))
     installer.install("--no-deps", "--no-build-isolation", "-e", ROOT)
     READY.write_text(kind + "\n")
     say(f"done in {time.monotonic() - start:.0f} s ({kind})")

