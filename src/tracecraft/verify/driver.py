@@ -1,0 +1,156 @@
+"""What runs inside the walls, after they stand: a script, calls of a function, another program."""
+
+import os
+import signal
+import sys
+import types
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from tracecraft.verify.codec import decode, encode
+
+__all__ = ["CODE", "MODES", "RESULT", "RPC_IN", "RPC_OUT", "SPEC", "finish", "load_program"]
+
+CODE, RESULT, SPEC, RPC_IN, RPC_OUT = 3, 4, 5, 6, 7
+"""Descriptors a program's process has beside the standard three, where its job needs them."""
+
+_MAIN = "/w/main.py"
+
+
+def read_all(descriptor: int) -> bytes:
+    """Everything in the file, from its start; closes it."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    with open(descriptor, "rb") as file:
+        return file.read()
+
+
+def _streams() -> None:
+    sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa
+    sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa
+    sys.stderr = open(  # noqa
+        2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1
+    )
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, f"__{name}__", getattr(sys, name))
+
+
+def load_program(source: bytes, name: str = "__main__") -> types.ModuleType:
+    """A module in which the program has run."""
+    module = types.ModuleType(name)
+    module.__file__ = _MAIN
+    module.__builtins__ = __builtins__  # type: ignore[attr-defined]
+    sys.modules[name] = module
+    sys.argv = [_MAIN]
+    sys.path.insert(0, "/w")
+    exec(compile(source, _MAIN, "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+def finish(code: int) -> NoReturn:
+    """Leave as an interpreter would: threads joined, exit handlers run, streams flushed."""
+    import atexit
+    import threading
+
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+    except BaseException:  # the program's own handlers; what they raise is the program's failure
+        code = code or 1
+    try:
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def guarded(body: Callable[[], None]) -> NoReturn:
+    """Run `body`; the exit code is what the interpreter would give."""
+    try:
+        body()
+    except SystemExit as leaving:
+        finish(_exit_code(leaving.code))
+    except BaseException:  # the boundary to the program
+        import traceback
+
+        try:
+            traceback.print_exc()
+        except BaseException:  # out of memory while saying so
+            os.write(2, b"MemoryError\n")
+        finish(1)
+    finish(0)
+
+
+def _exit_code(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    sys.stderr.write(f"{code}\n")
+    return 1
+
+
+def script() -> NoReturn:
+    """The program as `python main.py`."""
+    _streams()
+    source = read_all(CODE)
+    guarded(lambda: (load_program(source), None)[1])
+
+
+def calls() -> NoReturn:
+    """The program's function on each of the inputs, one line of result for each."""
+    _streams()
+    source, spec = read_all(CODE), _loads(read_all(SPEC))
+
+    def body() -> None:
+        program = load_program(source, spec["module"])
+        for request in spec["calls"]:
+            _timer(spec["limit"])
+            line = _dumps(_answer(program, spec["entry"], request))
+            _timer(0)
+            _write_all(RESULT, line)
+
+    guarded(body)
+
+
+def _loads(text: bytes) -> Any:
+    import json
+
+    return json.loads(text)
+
+
+def _dumps(value: Any) -> bytes:
+    import json
+
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _timer(seconds: float) -> None:
+    """CPU seconds until SIGPROF ends the process; a program that disarms it meets RLIMIT_CPU."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def _answer(program: types.ModuleType, entry: str, request: Any) -> dict[str, Any]:
+    args, named = request
+    try:
+        target: Any = program
+        for part in entry.split("."):
+            target = getattr(target, part)
+            if isinstance(target, type) and part != entry.rpartition(".")[2]:
+                target = target()
+        value = target(*map(decode, args), **{k: decode(v) for k, v in named.items()})
+        return {"v": encode(value)}
+    except BaseException as error:  # the boundary to the program
+        return {"e": type(error).__name__, "m": str(error)[:200]}
+
+
+def binary() -> NoReturn:
+    """The compiled program in place of this process."""
+    os.execve(CODE, ["main"], {"PATH": "/usr/bin:/bin", "HOME": "/w", "LANG": "C.UTF-8"})
+
+
+MODES: dict[str, Callable[[], NoReturn]] = {"script": script, "calls": calls, "binary": binary}

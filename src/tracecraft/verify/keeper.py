@@ -1,0 +1,273 @@
+"""The keeper's end of one worker: starts it, hands it programs, and ends it."""
+
+import array
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tracecraft.verify import bwrap
+
+__all__ = ["Broken", "Job", "Limits", "Ran", "Worker"]
+
+Rung = Literal["namespaces", "bwrap", "landlock"]
+
+_START_SECONDS = 60.0
+_GRACE = 20.0
+"""Seconds past a program's wall limit after which the worker itself is given up."""
+FIRST_UID = 61_184
+"""Each worker of a keeper that is root has a user of its own, from here: systemd's range for
+users that exist only while a service runs, which no account has."""
+
+_BOOT = """
+import sys, types
+for name, folder in (("tracecraft", sys.argv[1]), ("tracecraft.verify", sys.argv[1] + "/verify")):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [folder]
+from tracecraft.verify import zygote
+zygote.main()
+"""
+
+
+class Broken(Exception):
+    """The sandbox itself failed; says nothing of the program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may take."""
+
+    cpu: int = 4
+    """Seconds of processor time."""
+    wall: float = 6.0
+    """Seconds of waiting."""
+    memory: int = 1 << 30
+    """Bytes of address space."""
+    output: int = 16 << 20
+    """Bytes of any file it writes, its outputs included."""
+    disk: int = 32 << 20
+    """Bytes of its folder."""
+    files: int = 2048
+    """Files in its folder."""
+    open_files: int = 64
+    processes: int = 64
+    """Threads, for a program; processes, for a compiler."""
+    stack: int = 64 << 20
+    """Bytes of the main thread's stack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of one program."""
+
+    mode: str
+    """`script`, `calls`, `binary`, `command`, `serve` or `oracle`: what `driver` does with it."""
+    code: bytes = b""
+    stdin: bytes = b""
+    spec: bytes = b""
+    limits: Limits = Limits()
+    argv: tuple[str, ...] = ()
+    """For `command`."""
+    put: dict[str, bytes] = field(default_factory=dict)
+    """Files to find in the work folder."""
+    collect: tuple[str, ...] = ()
+    """Files to bring back from it."""
+    pipes: dict[str, int] = field(default_factory=dict)
+    """Descriptors to lend it as `rpc_in` and `rpc_out`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a run ended."""
+
+    status: int
+    """Exit code, or minus the signal's number."""
+    stdout: bytes
+    stderr: bytes
+    result: bytes
+    files: dict[str, bytes]
+    cpu: float
+    wall: float
+    memory: int
+    late: bool
+    """It met the wall limit."""
+
+
+def memory_file(content: bytes = b"") -> int:
+    """A descriptor of a nameless file in memory."""
+    handle = os.memfd_create("tracecraft")
+    if content:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.lseek(handle, 0, os.SEEK_SET)
+    return handle
+
+
+def _content(handle: int, limit: int) -> bytes:
+    size = min(os.fstat(handle).st_size, limit)
+    return os.pread(handle, size, 0) if size else b""
+
+
+class Worker:
+    """A zygote behind its walls; one run at a time.
+
+    Raises:
+        Broken: it cannot be started on this machine.
+    """
+
+    def __init__(self, rung: Rung, slot: int, python: Path, packages: dict[str, Path]) -> None:
+        self.owner = os.getpid()
+        self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._complaints = memory_file()
+        uid = FIRST_UID + slot if os.geteuid() == 0 else None
+        config = {
+            "walls": rung,
+            "uid": uid,
+            "socket": theirs.fileno(),
+            "keeper": self.owner,
+            "prefixes": _prefixes(python),
+            "extras": {str(Path("/site", p.name)): str(p) for p in packages.values()},
+            "packages": [*packages],
+        }
+        home = str(Path(__file__).parents[1])
+        argv = [str(python), "-I", "-S", "-B", "-c", _BOOT, home]
+        if rung == "bwrap":
+            config["launch"] = bwrap.command(argv, config, home)
+        try:
+            self._process = subprocess.Popen(
+                [*argv, json.dumps(config)],
+                env={"PATH": "/usr/bin:/bin", "HOME": "/w", "LANG": "C.UTF-8", "TZ": "UTC",
+                     "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                pass_fds=(theirs.fileno(),), cwd="/", start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._complaints,
+            )  # fmt: skip
+        except OSError as error:
+            self._sock.close()
+            os.close(self._complaints)
+            raise Broken(f"{python}: {error}") from None
+        finally:
+            theirs.close()
+        try:
+            self._receive(_START_SECONDS)
+        except Broken:
+            self.close()
+            raise
+
+    def _receive(self, seconds: float) -> dict[str, Any]:
+        if not select.select([self._sock], [], [], seconds)[0]:
+            raise Broken("the worker does not answer")
+        message = self._sock.recv(1 << 16)
+        if not message:
+            said = _content(self._complaints, 1 << 16)[-300:].decode(errors="replace").strip()
+            raise Broken(f"the worker is gone: {said}" if said else "the worker is gone")
+        answer: dict[str, Any] = json.loads(message)
+        if "broken" in answer:
+            raise Broken(answer["broken"])
+        return answer
+
+    def start(self, job: Job) -> "Running":
+        """Begin a run; `finish` of what is returned must be called."""
+        return Running(self, job)
+
+    def run(self, job: Job) -> Ran:
+        """One program, from its start to its end.
+
+        Raises:
+            Broken: the sandbox failed; the worker must be closed.
+        """
+        return self.start(job).finish()
+
+    def close(self) -> None:
+        """End the worker and everything in it. In a forked copy of the keeper: only let go."""
+        self._sock.close()
+        os.close(self._complaints)
+        if self.owner == os.getpid():
+            self._process.kill()
+            self._process.wait()
+        else:
+            self._process.returncode = 0  # not ours to wait for
+
+
+class Running:
+    """A run under way."""
+
+    def __init__(self, worker: Worker, job: Job) -> None:
+        self.worker, self.job = worker, job
+        names = ["stdin", "stdout", "stderr"]
+        self._files = [memory_file(job.stdin), memory_file(), memory_file()]
+        for name, wanted, content in (
+            ("code", job.mode != "command", job.code),
+            ("result", job.mode in _REPORTING, b""),
+            ("spec", job.mode in _REPORTING, job.spec),
+        ):
+            if wanted:
+                names.append(name)
+                self._files.append(memory_file(content))
+        fds = {name: index for index, name in enumerate(names)}
+        self._index = dict(fds)
+        lent = list(job.pipes.values())
+        fds |= {name: len(self._files) + i for i, name in enumerate(job.pipes)}
+        first = len(self._files) + len(lent)
+        extra = [memory_file(c) for c in job.put.values()] + [memory_file() for _ in job.collect]
+        self._brought = dict(zip(job.collect, extra[len(job.put) :], strict=True))
+        request = {
+            "mode": job.mode,
+            "limits": asdict(job.limits),
+            "fds": fds,
+            "put": [[name, first + i] for i, name in enumerate(job.put)],
+            "collect": [[n, first + len(job.put) + i] for i, n in enumerate(job.collect)],
+            "argv": job.argv,
+            "env": {"PATH": "/usr/bin:/bin", "HOME": "/w", "TMPDIR": "/w", "LANG": "C.UTF-8"},
+        }
+        handles = array.array("i", [*self._files, *lent, *extra])
+        self._files += extra
+        try:
+            worker._sock.sendmsg(
+                [json.dumps(request).encode()],
+                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handles)],
+            )
+        except OSError as error:
+            self._release()
+            raise Broken(f"the worker is gone: {error}") from None
+
+    def finish(self) -> Ran:
+        """Wait for the end."""
+        limit = self.job.limits.output
+        try:
+            answer = self.worker._receive(self.job.limits.wall + _GRACE)
+            read = {n: _content(self._files[i], limit) for n, i in self._index.items() if i != 0}
+            files = {n: _content(h, limit) for n, h in self._brought.items()}
+        finally:
+            self._release()
+        return Ran(
+            status=os.waitstatus_to_exitcode(answer["status"]),
+            stdout=read["stdout"],
+            stderr=read["stderr"],
+            result=read.get("result", b""),
+            files=files,
+            cpu=answer["cpu"],
+            wall=answer["wall"],
+            memory=answer["memory"],
+            late=answer["late"],
+        )
+
+    def _release(self) -> None:
+        for handle in self._files:
+            os.close(handle)
+        self._files = []
+
+
+_REPORTING = ("calls", "serve", "oracle")
+
+
+def _prefixes(python: Path) -> list[str]:
+    """Folders the interpreter needs beside the system's."""
+    if python == Path(sys._base_executable):  # type: ignore[attr-defined]
+        return sorted({sys.base_prefix, sys.base_exec_prefix})
+    return [str(python.resolve().parents[1])]

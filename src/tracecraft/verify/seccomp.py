@@ -1,0 +1,111 @@
+"""The system call filter as BPF, assembled by hand: an allow-list, everything else refused."""
+
+import struct
+from collections.abc import Iterable
+
+from tracecraft.verify.syscalls import (
+    AUDIT_ARCH,
+    CHECKED,
+    COMPUTE,
+    LAUNCH,
+    PATHS,
+    REFUSED_AS_UNKNOWN,
+    SPAWN,
+)
+
+__all__ = ["Filter"]
+
+# linux/bpf_common.h, linux/seccomp.h, linux/sched.h
+_LOAD, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_EPERM, _ENOSYS = 1, 38
+_X32_BIT = 0x40000000
+_CLONE_THREAD = 0x00010000
+_CLONE_NEW = 0x7E020000
+"""Every CLONE_NEW* flag that clone takes: namespaces."""
+
+_PID = 0x5A5A7E57
+"""Stands in the assembled filter for the process's own id, known only once it exists."""
+
+_IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+"""TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX. Never TIOCSTI or FIOSETOWN."""
+_FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030)
+"""Duplicate, flags, locks. Never F_SETOWN or F_SETSIG: they signal other processes."""
+_PRCTLS = (15, 16, 0x53564D41)
+"""PR_SET_NAME, PR_GET_NAME, PR_SET_VMA: names of threads and of mappings."""
+_AF_UNIX = 1
+
+_Code = list[tuple[int, int, int, int]]
+
+
+def _argument(index: int, values: Iterable[int]) -> _Code:
+    """Allow where the low half of the argument is one of the values, else EPERM."""
+    code: _Code = [(_LOAD, 0, 0, 16 + 8 * index)]
+    for value in values:
+        code += [(_JEQ, 0, 1, value), (_RET, 0, 0, _ALLOW)]
+    return [*code, (_RET, 0, 0, _ERRNO | _EPERM)]
+
+
+def _clone(*, processes: bool) -> _Code:
+    allow_thread = (_JSET, 0, 1, _CLONE_THREAD)
+    code: _Code = [
+        (_LOAD, 0, 0, 16),
+        (_JSET, 0, 1, _CLONE_NEW),
+        (_RET, 0, 0, _ERRNO | _EPERM),
+    ]
+    if not processes:
+        code += [allow_thread, (_RET, 0, 0, _ALLOW), (_RET, 0, 0, _ERRNO | _EPERM)]
+    else:
+        code += [(_RET, 0, 0, _ALLOW)]
+    return code
+
+
+class Filter:
+    """An assembled filter; `for_process` gives its bytes for one process.
+
+    Args:
+        paths: may rename, remove and change modes of files.
+        launch: may exec.
+        spawn: may also create processes and signal them.
+    """
+
+    def __init__(self, *, paths: bool, launch: bool = False, spawn: bool = False) -> None:
+        if not AUDIT_ARCH:
+            raise OSError(_ENOSYS, "no system call table for this machine")
+        self._program = _assemble(paths=paths, launch=launch, spawn=spawn)
+
+    def for_process(self, pid: int) -> bytes:
+        """The `struct sock_filter` array, with `pid` the only process that may be signalled."""
+        return self._program.replace(struct.pack("<I", _PID), struct.pack("<I", pid))
+
+
+def _assemble(*, paths: bool, launch: bool, spawn: bool) -> bytes:
+    code: _Code = [
+        (_LOAD, 0, 0, 4),
+        (_JEQ, 1, 0, AUDIT_ARCH),
+        (_RET, 0, 0, _KILL),
+        (_LOAD, 0, 0, 0),
+        (_JGE, 0, 1, _X32_BIT),
+        (_RET, 0, 0, _KILL),
+    ]
+    plain = {**COMPUTE, **(PATHS if paths else {}), **(LAUNCH if launch or spawn else {})}
+    blocks = {
+        "ioctl": _argument(1, _IOCTLS),
+        "fcntl": _argument(1, _FCNTLS),
+        "prctl": _argument(0, _PRCTLS),
+        "prlimit64": _argument(0, (0, _PID)),
+        "socketpair": _argument(0, (_AF_UNIX,)),
+        "clone": _clone(processes=spawn),
+    }
+    if spawn:
+        plain |= SPAWN | {name: CHECKED[name] for name in ("kill", "tkill", "tgkill")}
+    else:
+        blocks |= {name: _argument(0, (_PID,)) for name in ("kill", "tkill", "tgkill")}
+    for number in plain.values():
+        code += [(_JEQ, 0, 1, number), (_RET, 0, 0, _ALLOW)]
+    for number in REFUSED_AS_UNKNOWN.values():
+        code += [(_JEQ, 0, 1, number), (_RET, 0, 0, _ERRNO | _ENOSYS)]
+    for name, block in blocks.items():
+        code += [(_JEQ, 0, len(block), CHECKED[name]), *block]
+    code.append((_RET, 0, 0, _ERRNO | _EPERM))
+    return b"".join(struct.pack("<HBBI", *line) for line in code)

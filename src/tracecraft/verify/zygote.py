@@ -1,0 +1,299 @@
+"""The process that programs are forked from; runs on a bare interpreter, standard library only.
+
+A launcher enters the walls and forks the zygote, which is process 1 of its own process namespace:
+when it dies, everything in it dies. The launcher watches the keeper and the zygote and ends with
+either. For every request the zygote forks a child, which gives up all it can and then runs the
+program; what is left over afterwards is killed before the answer goes out.
+"""
+
+import array
+import fcntl
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tracecraft.verify import driver, kernel, walls
+from tracecraft.verify.seccomp import Filter
+
+__all__ = ["main"]
+
+_PRELOAD = """
+abc argparse array ast asyncio atexit base64 bisect builtins calendar cmath codecs collections
+collections.abc colorsys concurrent.futures contextlib copy csv ctypes dataclasses datetime
+decimal difflib encodings.ascii encodings.idna encodings.latin_1 encodings.utf_8 enum errno
+fractions functools gc getpass glob graphlib hashlib heapq hmac html inspect io itertools json
+keyword linecache locale logging math numbers operator os pathlib pickle platform pprint queue
+random re reprlib resource sched secrets select selectors shlex shutil signal socket statistics
+string struct subprocess sys tempfile textwrap threading time timeit token tokenize traceback
+types typing unicodedata unittest urllib.parse uuid warnings weakref zlib zoneinfo
+"""
+"""What programs import: loaded once, before the walls stand, and free for each of them."""
+
+_ORDER = ("stdin", "stdout", "stderr", "code", "result", "spec", "rpc_in", "rpc_out")
+
+
+class Zygote:
+    """Serves requests from `keeper` until it closes.
+
+    Args:
+        keeper: a SEQPACKET socket; each message is a JSON request with descriptors.
+        keeper_process: a descriptor that is readable once the keeper is dead.
+        walls_kind: `namespaces`, `bwrap` or `landlock`: what stands already, what a child adds.
+        readable: under Landlock, the trees a program may read.
+    """
+
+    def __init__(
+        self, keeper: socket.socket, keeper_process: int, walls_kind: str, readable: list[Path]
+    ) -> None:
+        if walls_kind != "landlock" and os.getpid() != 1:
+            # it ends leftovers with kill(-1), which outside a process namespace is everybody
+            raise OSError(1, "a zygote must be process 1 of a namespace of its own")
+        self.keeper, self.keeper_process = keeper, keeper_process
+        self.kind, self.readable = walls_kind, readable
+        private = walls_kind == "namespaces"
+        self.filters = {
+            "script": Filter(paths=private),
+            "binary": Filter(paths=private, launch=True),
+            "command": Filter(paths=True, spawn=True),
+        }
+        self.work: tuple[int, int] | None = None
+        """Size and files of the work folder that is mounted."""
+
+    def serve(self) -> None:
+        """Answer requests until the keeper is gone."""
+        while True:
+            select.select([self.keeper.fileno(), self.keeper_process], [], [])
+            message, ancillary, _, _ = self.keeper.recvmsg(1 << 16, socket.CMSG_SPACE(4 * 64))
+            if not message:
+                return
+            descriptors = array.array("i")
+            for _, _, data in ancillary:
+                descriptors.frombytes(data)
+            try:
+                answer = self.run(json.loads(message), list(descriptors))
+            except OSError as error:
+                answer = {"broken": f"{error}"}
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+            self.keeper.send(json.dumps(answer).encode())
+
+    def run(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        """Run one program to its end and say how it ended."""
+        self._prepare_work(request["limits"])
+        ready, telling = os.pipe()
+        started = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            os.close(ready)
+            self._child(request, descriptors, telling)
+        os.close(telling)
+        try:
+            with open(ready, "rb") as pipe:  # noqa: PTH123
+                timely, status, used = self._wait(child, request["limits"]["wall"])
+                self._end_others()
+                trouble = pipe.read()
+        finally:
+            self._collect(request, descriptors)
+        if trouble:
+            return {"broken": trouble.decode(errors="replace")}
+        return {
+            "status": status,
+            "cpu": used.ru_utime + used.ru_stime,
+            "wall": time.monotonic() - started,
+            "memory": used.ru_maxrss * 1024,
+            "late": not timely,
+        }
+
+    def _prepare_work(self, limits: dict[str, int]) -> None:
+        if self.kind != "namespaces":
+            return
+        size = (limits["disk"], limits["files"])
+        untouched = walls.WORK.stat().st_mode == 0o40700 and not os.listdir(walls.WORK)  # noqa: PTH208
+        if self.work != size or not untouched:
+            if self.work is not None:
+                kernel.unmount(walls.WORK)
+            walls.fresh_work(*size)
+            self.work = size
+
+    def _wait(self, child: int, wall: float) -> tuple[bool, int, resource.struct_rusage]:
+        handle = os.pidfd_open(child)
+        try:
+            timely = handle in select.select([handle, self.keeper_process], [], [], wall)[0]
+        finally:
+            os.close(handle)
+        if not timely:
+            os.kill(child, signal.SIGKILL)
+        _, status, used = os.wait4(child, 0)
+        return timely, status, used
+
+    def _end_others(self) -> None:
+        """As process 1: whatever the program started is killed and reaped."""
+        if self.kind == "landlock" or os.getpid() != 1:
+            return
+        try:
+            os.kill(-1, signal.SIGKILL)
+            while True:
+                os.waitpid(-1, 0)
+        except (ProcessLookupError, ChildProcessError):
+            return
+
+    def _collect(self, request: dict[str, Any], descriptors: list[int]) -> None:
+        """Copy the files asked for into the keeper's; links and other oddities are not followed."""
+        for name, index in request.get("collect", []):
+            try:
+                source = os.open(walls.WORK / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            except OSError:
+                continue
+            try:
+                info = os.fstat(source)
+                if info.st_mode & 0o170000 == 0o100000:
+                    left, limit = min(info.st_size, request["limits"]["output"]), 1 << 20
+                    while left > 0 and (block := os.read(source, min(left, limit))):
+                        left -= os.write(descriptors[index], block)
+            finally:
+                os.close(source)
+
+    def _child(self, request: dict[str, Any], descriptors: list[int], telling: int) -> NoReturn:
+        try:
+            self._enclose(request, descriptors, telling)
+        except BaseException as error:  # nothing of the program has run: the sandbox is broken
+            os.write(telling, f"{type(error).__name__}: {error}".encode())
+            os._exit(70)
+        mode = request["mode"]
+        try:
+            if mode == "command":
+                os.execve(request["argv"][0], request["argv"], dict(request["env"]))
+            driver.MODES[mode]()
+        finally:
+            os._exit(71)
+
+    def _enclose(self, request: dict[str, Any], descriptors: list[int], telling: int) -> None:
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.setsid()
+        mode, limits = request["mode"], request["limits"]
+        os.chdir(walls.WORK if self.kind != "landlock" else "/")
+        for name, index in request.get("put", []):
+            _place(walls.WORK / name, descriptors[index])
+        top = max(descriptors, default=0) + 64
+        telling = _move(telling, top)
+        moved = [_move(d, top) for d in descriptors]
+        for target, name in enumerate(_ORDER):
+            if (index := request["fds"].get(name)) is not None:
+                os.dup2(moved[index], target, inheritable=True)
+        kept = max(_ORDER.index(name) for name in request["fds"]) + 1
+        for unused in {*range(3, kept)} - {_ORDER.index(name) for name in request["fds"]}:
+            os.closerange(unused, unused + 1)
+        os.closerange(kept, telling)
+        os.closerange(telling + 1, telling + 64)
+        for signum in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(signum, signal.SIG_DFL)
+        os.umask(0o077)
+        walls.tighten(limits, processes=limits["processes"] if self.kind != "landlock" else 0)
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+        if self.kind == "landlock":
+            kernel.landlock(self.readable, [])
+        else:
+            kernel.drop_capabilities()
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+        profile = mode if mode in self.filters else "script"
+        kernel.filter_calls(self.filters[profile].for_process(os.getpid()))
+        os.close(telling)
+
+
+def _place(path: Path, descriptor: int) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700)
+    while block := os.read(descriptor, 1 << 20):
+        os.write(target, block)
+    os.close(target)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+
+
+def _move(descriptor: int, above: int) -> int:
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above)
+    os.close(descriptor)
+    return moved
+
+
+def _preload(packages: list[str]) -> None:
+    import contextlib
+    import gc
+    import importlib
+
+    for name in [*_PRELOAD.split(), *packages]:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+def _watch(keeper: int, zygote: int) -> NoReturn:
+    """Live as long as both do; take the zygote along."""
+    select.select([keeper, os.pidfd_open(zygote)], [], [])
+    os.kill(zygote, signal.SIGKILL)
+    os.waitpid(zygote, 0)
+    os._exit(0)
+
+
+def _launch(config: dict[str, Any], keeper: int) -> NoReturn:
+    """Start bubblewrap with a zygote in it, as an ordinary user, and live as long as both do."""
+    if not config["launch"]:
+        raise OSError(2, "bubblewrap is not installed")
+    if config["uid"] is not None:
+        walls.become(config["uid"])
+    child = os.fork()
+    if child == 0:
+        fcntl.fcntl(config["socket"], fcntl.F_SETFD, 0)
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.execve(config["launch"][0], config["launch"], {})
+    os.close(config["socket"])
+    _watch(keeper, child)
+
+
+def _enter(config: dict[str, Any], keeper: int) -> list[Path]:
+    """Stand behind the walls; returns what Landlock leaves readable."""
+    kind, uid = config["walls"], config["uid"]
+    if kind == "bwrap" and not config.get("launched"):
+        _launch(config, keeper)
+    if kind == "landlock":
+        readable = [*walls.library_roots(config["prefixes"]), Path("/dev/null"), Path("/dev/zero"),
+                    Path("/dev/urandom"), *map(Path, config["extras"].values())]  # fmt: skip
+        if uid is not None:
+            walls.become(uid)
+        return [p for p in readable if p.exists()]
+    if kind == "namespaces":
+        walls.enter_namespaces(config["prefixes"], config["extras"], uid)
+        zygote = os.fork()
+        if zygote:
+            os.closerange(3, keeper)
+            os.close(config["socket"])
+            _watch(keeper, zygote)
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    return []
+
+
+def main() -> None:
+    """Start from the configuration in the last argument; ends when the keeper does."""
+    config = json.loads(sys.argv[-1])
+    sock = socket.socket(fileno=config["socket"])
+    try:
+        keeper = sock.fileno() if config.get("launched") else os.pidfd_open(config["keeper"])
+        readable = _enter(config, keeper)
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+        sys.path.extend(config["extras"])
+        _preload(config["packages"])
+        zygote = Zygote(sock, keeper, config["walls"], readable)
+        sock.send(b'{"ready":true}')
+    except Exception as error:  # told to the keeper, who chooses another rung
+        sock.send(json.dumps({"broken": f"{type(error).__name__}: {error}"}).encode())
+        return
+    zygote.serve()
