@@ -208,7 +208,7 @@ def test_json_lines_hold_any_text_one_row_a_line(tmp_path_factory, rows):
 
 @pytest.mark.parametrize("name", ["out.csv", "out.json", "out.csv.gz"])
 def test_an_ending_that_is_not_written_is_an_error_not_a_folder(tmp_path, name):
-    with pytest.raises(DataError, match="use .parquet"):
+    with pytest.raises(DataError, match=r"use \.parquet"):
         write_table(TABLE, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 

@@ -192,7 +192,7 @@ def parsed(body: bytes, path: Path, line: int | None) -> Any:
         if not LONG_NUMBER.search(body):
             return orjson.loads(body)
     try:
-        value = json.loads(body)  # knows NaN, and whole numbers beyond 64 bits
+        value = json.loads(body.decode())  # knows NaN, and whole numbers beyond 64 bits
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeDecodeError as error:
         fault(path, f"is not UTF-8: {error.reason}", RECODE, line)
