@@ -111,8 +111,8 @@ class Hints(Measure, use="hints", version=1):
 
     def expr(self) -> pl.Expr:
         phrase = (
-            r"(?i)\b(?:reference (?:answer|solution)|answer key"
-            r"|(?:provided|given|official|expected) (?:answer|solution) (?:is|says|states|was))\b"
+            r"(?i)\b(?:reference (?:answer|solution)|answer key|official (?:answer|solution)"
+            r"|(?:provided|given) answer (?:is|says|states|was))\b"
         )
         return pl.sum_horizontal(
             pl.col(column).str.count_matches(phrase) for column in ("reasoning", "response")

@@ -7,7 +7,8 @@ from tracecraft.select.measure import Measure
 _PICTURE = "figure|diagram|picture|photo(?:graph)?|drawing|illustration|sketch"
 _WHERE = r"above|below|(?:to|at|on) (?:the )?(?:right|left)"
 _FIGURE = (
-    r"(?i)\b(?:in|on|from|of|see|per|refer to|consider|use|using|complete|by) (?:the|this|that|each) "
+    r"(?i)\b(?:in|on|from|of|see|per|refer to|consider|use|using|complete|by) "
+    r"(?:the|this|that|each) "
     r"(?:(?:above|below|following|accompanying|adjoining|attached|right|left|given) )?"
     rf"(?:{_PICTURE})s?\b"
     rf"|\b(?:{_PICTURE}|image|graph)s? (?:is |are )?(?:shown |given |drawn )?(?:{_WHERE})\b"
