@@ -16,7 +16,13 @@ from tracecraft.errors import DataError
 from tracecraft.schema import DOMAIN, QUESTION
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-SCALAR = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT
+SCALAR = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT
+)
 JSON = st.recursive(
     SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)
 )

@@ -114,9 +114,13 @@ def as_text(value: Any) -> str | None:
     if isinstance(value, (int, float)):
         return repr(value)
     try:
-        return orjson.dumps(value, default=str).decode()
+        made = orjson.dumps(value, default=str)
     except TypeError:  # a whole number of more than 64 bits
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+        made = b"null"
+    if b"null" not in made:
+        return made.decode()
+    # orjson writes null for NaN as well; the standard library tells them apart
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def common(one: pl.DataType, other: pl.DataType) -> pl.DataType:
