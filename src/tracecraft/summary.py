@@ -25,14 +25,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share of traces, with its 95% interval over problems.
+    """A share of traces, with its 95% interval.
 
-    The standard error is sd(p)/√N over the N problems' own shares p: traces of one problem are not
-    independent draws. Half width: 1.96 standard errors.
+    Traces of one problem are not independent draws, so the standard error is sd(p)/√N over the N
+    problems' own shares p. The interval is Wilson's (J. Am. Stat. Assoc. 22, 1927) at the number of
+    independent draws that has this error, v(1−v)/error²; where all problems agree, at N.
     """
 
     value: float
-    half_width: float
+    low: float
+    high: float
     problems: int
     traces: int
 
@@ -126,9 +128,17 @@ def _counts(table: pl.LazyFrame, column: str) -> dict[str, int]:
 def _rate(table: pl.DataFrame, true: pl.Expr) -> Rate | None:
     if not table.height:
         return None
-    shares = table.group_by("problem_id").agg(true.mean().alias("share"), pl.len().alias("n"))
+    shares = table.group_by("problem_id").agg(true.mean().alias("share"))["share"]
     value = float(table.select(true.mean()).item() or 0.0)
-    spread = shares["share"].std()
-    problems = shares.height
-    error = float(spread) / math.sqrt(problems) if isinstance(spread, float) else math.nan
-    return Rate(value, 1.96 * error, problems, table.height)
+    spread = shares.std()
+    error = float(spread) / math.sqrt(shares.len()) if isinstance(spread, float) else 0.0
+    draws = value * (1 - value) / error**2 if error > 0 and 0 < value < 1 else float(shares.len())
+    low, high = _wilson(value, draws)
+    return Rate(value, low, high, shares.len(), table.height)
+
+
+def _wilson(value: float, draws: float, z: float = 1.96) -> tuple[float, float]:
+    middle = (value + z * z / (2 * draws)) / (1 + z * z / draws)
+    spread = math.sqrt(value * (1 - value) / draws + z * z / (4 * draws * draws))
+    half = z * spread / (1 + z * z / draws)
+    return max(0.0, middle - half), min(1.0, middle + half)

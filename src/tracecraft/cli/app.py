@@ -8,6 +8,7 @@ import logging
 import sys
 import tempfile
 import traceback
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -51,7 +52,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Carry out a recipe; run it again to resume. A finished one is a no-op."""
-    from tracecraft.cli.show import print_summary
+    from tracecraft.cli.show import print_json_line, print_summary
     from tracecraft.cli.watch import Watch
     from tracecraft.plan import plan
     from tracecraft.recipe import load_recipe
@@ -62,12 +63,14 @@ def run(
     planned = planned.until(until) if until else planned
     with Watch(stderr, as_json=as_json) as watch:
         done = carry_out(planned, watch=watch)
-    if watch.cached == len(planned.steps):
+    if watch.cached == len(planned.steps) and not as_json:
         stderr.print("nothing to do: every stage is cached", highlight=False)
     summary = summarize(done)
-    if not as_json:
-        print_summary(summary, stderr)
-        stderr.print(f"  run        {done.folder}", highlight=False, soft_wrap=True)
+    if as_json:
+        print_json_line({"event": "done", "folder": str(done.folder), **asdict(summary)})
+        return
+    print_summary(summary, stderr)
+    stderr.print(f"  run        {done.folder}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -21,6 +21,11 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
+def print_json_line(value: Any) -> None:
+    """One JSON document on one line of stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
 def print_summary(summary: Summary, console: Console) -> None:
     """The funnel, and under it what the teacher did and where the results lie."""
     table = Table(title=f"run {summary.run}", title_justify="left", expand=False)
@@ -65,7 +70,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
 
 def _rate(rate: Rate) -> str:
     return (
-        f"{rate.value:.1%} ± {rate.half_width:.1%} of {rate.traces:,} traces "
+        f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of {rate.traces:,} traces "
         f"(95% over {rate.problems:,} problems)"
     )
 

@@ -1,0 +1,269 @@
+"""The door: exit codes, and messages that say where, what, what next."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+GSM = [
+    {"id": i, "question": q, "gold": g, "output": o}
+    for i, (q, g, o) in enumerate(
+        [
+            ("What is 2+2?", "4", "<think>easy</think>The answer is \\boxed{4}."),
+            ("What is 2+3?", "5", "So it is \\boxed{6}."),
+            ("What is 1/2 + 1/4?", "3/4", "\\boxed{0.75}"),
+            ("what is 2 + 2", "4", "\\boxed{4}"),
+            ("Say something.", None, "hello"),
+        ]
+    )
+]
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in GSM))
+    return path
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet", "arrow"])
+def test_verify_adds_its_columns_and_keeps_the_rest(tracecraft, rows, tmp_path, ending):
+    out = tmp_path / f"out.{ending}"
+    done = tracecraft(
+        "verify",
+        rows,
+        "--use",
+        "math",
+        "--map",
+        "reference=gold",
+        "--map",
+        "response=output",
+        "--out",
+        out,
+        "--json",
+    )
+    told = json.loads(done.stdout)
+    assert told["rows_in"] == told["rows_out"] == 5
+    read = {"jsonl": pl.read_ndjson, "parquet": pl.read_parquet, "arrow": pl.read_ipc}[ending]
+    table = read(out)
+    assert table.columns[:4] == ["id", "question", "gold", "output"]
+    assert table["id"].to_list() == [0, 1, 2, 3, 4]
+    assert table["outcome"].to_list() == [
+        "correct",
+        "incorrect",
+        "correct",
+        "correct",
+        "unverifiable",
+    ]
+    assert {"extracted", "detail", "verifier"} <= set(table.columns)
+    assert table["output"].to_list() == [row["output"] for row in GSM]
+
+
+def test_verify_writes_a_folder_that_datasets_opens(tracecraft, rows, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    tracecraft("verify", rows, "--use", "math", "--map", "answer=gold", "--out", tmp_path / "out")
+    assert datasets.load_from_disk(str(tmp_path / "out")).num_rows == 5
+
+
+def test_dedupe_keeps_one_of_each_and_names_what_a_drop_repeats(tracecraft, rows, tmp_path):
+    out, gone = tmp_path / "out.jsonl", tmp_path / "gone.jsonl"
+    tracecraft(
+        "dedupe",
+        rows,
+        "--column",
+        "question",
+        "--threshold",
+        "0.8",
+        "--out",
+        out,
+        "--dropped",
+        gone,
+    )
+    assert len(lines(out)) == 4
+    (dropped,) = lines(gone)
+    assert dropped["dropped"] == "duplicate"
+    assert dropped["duplicate_of"] is not None
+    assert list(lines(out)[0]) == ["id", "question", "gold", "output"]
+
+
+def test_decontaminate_names_the_benchmark_item_and_the_span(tracecraft, tmp_path):
+    item = (
+        "Find the number of ordered pairs of positive integers (a, b) with a + b = 1000 such that "
+        "neither a nor b has a zero digit."
+    )
+    bench, data = tmp_path / "bench.jsonl", tmp_path / "data.jsonl"
+    bench.write_text(json.dumps({"problem": item}) + "\n")
+    data.write_text(
+        json.dumps({"statement": f"Please solve: {item} Explain."})
+        + "\n"
+        + json.dumps({"statement": "A farmer has 12 cows and sells 5. How many are left now?"})
+        + "\n"
+    )
+    out, gone = tmp_path / "out.jsonl", tmp_path / "gone.jsonl"
+    tracecraft(
+        "decontaminate",
+        data,
+        "--against",
+        bench,
+        "--column",
+        "statement",
+        "--out",
+        out,
+        "--dropped",
+        gone,
+    )
+    (dropped,) = lines(gone)
+    assert str(dropped["dropped"]).startswith("contaminated")
+    assert len(lines(out)) == 1
+
+
+def test_filter_drops_by_rule_and_looks_first_when_asked(tracecraft, rows, tmp_path):
+    rules = tmp_path / "mine.yaml"
+    rules.write_text(
+        "name: mine\nrules:\n  - {drop: no_gold, when: gold IS NULL, why: nothing to check}\n"
+        "cases:\n  - {expect: no_gold, row: {gold: null}}\n  - {expect: keep, row: {gold: '4'}}\n"
+    )
+    out, gone = tmp_path / "out.jsonl", tmp_path / "gone.jsonl"
+    tracecraft("filter", rows, "--rules", rules, "--out", out, "--dropped", gone)
+    assert [row["id"] for row in lines(out)] == [0, 1, 2, 3]
+    assert [row["dropped"] for row in lines(gone)] == ["no_gold"]
+    tracecraft("filter", rows, "--rules", rules, "--what-if")
+    rules.write_text(rules.read_text().replace("gold IS NULL", "goold IS NULL"))
+    done = tracecraft("filter", rows, "--rules", rules, "--out", out, code=2)
+    assert "goold" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "rows.jsonl"),
+        ("\n\n", "rows.jsonl"),
+        ('{"gold": "4", "output": "4"}\nnot json\n', "rows.jsonl:2"),
+        ('{"gold": "4", "output": "4"}\n{"gold": "5", "outp', "rows.jsonl:2"),
+        ('{"gold": "4", "said": "4"}\n', "response"),
+        ("[1, 2]\n", "rows.jsonl:1"),
+    ],
+)
+def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
+    tracecraft, tmp_path, content, says
+):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(content)
+    out = tmp_path / "out.jsonl"
+    done = tracecraft("verify", path, "--use", "math", "--map", "answer=gold", "--out", out, code=2)
+    assert says in done.stderr
+    assert not out.exists()
+
+
+def test_wrong_requests_exit_2_and_say_what_is_known(tracecraft, rows, tmp_path):
+    out = tmp_path / "out.jsonl"
+    assert (
+        "did you mean 'math'"
+        in tracecraft("verify", rows, "--use", "maths", "--out", out, code=2).stderr
+    )
+    assert (
+        "no such file"
+        in tracecraft(
+            "verify", tmp_path / "none.jsonl", "--use", "math", "--out", out, code=2
+        ).stderr
+    )
+    assert (
+        "no column 'godl'"
+        in tracecraft(
+            "verify", rows, "--use", "math", "--map", "answer=godl", "--out", out, code=2
+        ).stderr
+    )
+    tracecraft("verify", rows, "--nonsense", code=2)
+    assert "latest: no such run" in tracecraft("show", "latest", code=2).stderr
+
+
+def test_a_teacher_that_is_not_there_is_told_and_finished_work_is_kept(
+    tracecraft, workshop, tmp_path
+):
+    recipe = workshop / "recipes/smoke.yaml"
+    done = tracecraft(
+        "run",
+        recipe,
+        "--store",
+        tmp_path / "runs",
+        "--set",
+        "stages.traces.engine={use: vllm, model: /nowhere/model}",
+        code=None,
+    )
+    assert done.returncode in {2, 3}
+    assert "/nowhere/model" in done.stderr
+    assert "next" in done.stderr
+
+
+def test_plan_list_doctor_and_check_speak_json(tracecraft, workshop, tmp_path):
+    recipe = workshop / "recipes/smoke.yaml"
+    told = json.loads(tracecraft("plan", recipe, "--json").stdout)
+    assert [step["state"] for step in told["steps"]] == ["to run"] * 9
+    assert {"stage", "engine", "verifier"} <= {
+        row["kind"] for row in json.loads(tracecraft("list", "--json").stdout)
+    }
+    assert any(
+        row["option"] == "samples"
+        for row in json.loads(tracecraft("list", "stages", "generate", "--json").stdout)
+    )
+    assert {"python", "code sandbox"} <= {
+        row["what"] for row in json.loads(tracecraft("doctor", "--json").stdout)
+    }
+    tracecraft("check", recipe, workshop / "filters/math.yaml")
+    (workshop / "filters/bad.yaml").write_text(
+        "name: bad\nrules: [{drop: x, when: 'a =', why: y}]\n"
+    )
+    assert "bad.yaml" in tracecraft("check", workshop / "filters/bad.yaml", code=2).stderr
+
+
+@pytest.mark.parametrize("kind", ["verifier", "measure", "engine", "source", "stage", "filter"])
+def test_what_new_writes_can_be_used(tracecraft, workshop, tmp_path, kind):
+    tracecraft("new", kind, "mine")
+    recipe = workshop / "recipes/smoke.yaml"
+    text = recipe.read_text()
+    if kind == "filter":
+        tracecraft("check", tmp_path / "mine.yaml")
+        return
+    edits = {
+        "verifier": ("verifier: {use: math}", "verifier: {use: mine}"),
+        "measure": ("", ""),
+        "engine": ("{use: replay, path: problems/smoke-answers.yaml}", "{use: mine}"),
+        "source": (
+            "{use: files, path: problems/smoke.jsonl, license: Apache-2.0, source: smoke}",
+            "{use: mine}",
+        ),
+        "stage": ("use: dedupe,    from: asked, threshold: 0.8", "use: mine, from: asked"),
+    }
+    text = text.replace(*edits[kind]).replace(
+        "seed: 17", f"seed: 17\nplugins: [{tmp_path}/mine.py]"
+    )
+    recipe.write_text(text)
+    tracecraft("run", recipe, "--store", tmp_path / "runs", "--until", "judged")
+
+
+def test_a_run_can_be_shown_compared_and_swept(tracecraft, workshop, tmp_path):
+    recipe, store = workshop / "recipes/smoke.yaml", tmp_path / "runs"
+    tracecraft("run", recipe, "--store", store)
+    tracecraft("run", recipe, "--store", store, "--set", "stages.traces.samples=1")
+    told = json.loads(tracecraft("show", "latest", "--store", store, "--json").stdout)
+    assert told["pass_rate"]["traces"] == 4
+    runs = sorted(p.name for p in store.glob("smoke-*"))
+    rows = json.loads(tracecraft("diff", *runs, "--store", store, "--json").stdout)
+    assert [r["same bytes"] for r in rows if r["stage"] == "unique"] == [True]
+    assert [r["same bytes"] for r in rows if r["stage"] == "traces"] == [False]
+    assert json.loads(
+        tracecraft("show", "latest/kept", "--dropped", "--store", store, "--json").stdout
+    )
+    for run in runs:
+        for file in (store / run).rglob("plan.json"):
+            file.unlink()
+    tracecraft("sweep", "--keep-days", "0", "--yes", "--store", store)
+    assert not list((store / "store").iterdir())
+    assert list((store / "completions").glob("*.jsonl")), "what was paid for is never swept"

@@ -1,0 +1,47 @@
+"""The public surface: names, command-line flags and tables change only on purpose.
+
+After a change on purpose: `TRACECRAFT_UPDATE_GOLDEN=1 pytest tests/test_surface.py`.
+"""
+
+import os
+from importlib import import_module
+from pathlib import Path
+
+import typer.main
+
+import tracecraft as tc
+from tracecraft import schema
+from tracecraft.cli.app import app
+from tracecraft.cli.catalog import POINTS, plug_point
+
+GOLDEN = Path(__file__).parent / "golden/surface.txt"
+
+
+def surface() -> str:
+    lines = [f"name {name}" for name in tc.__all__]
+    for module in ("files", "inspect", "keep"):
+        import_module(f"tracecraft.cli.{module}")
+    group = typer.main.get_command(app)
+    for command in sorted(group.commands.values(), key=lambda c: c.name):
+        words = sorted("/".join(p.opts) for p in command.params)
+        lines.append(f"command {command.name} {' '.join(words)}")
+    for table in ("QUESTION", "PROBLEM", "TRACE", "VERDICT", "EXAMPLE"):
+        columns = getattr(schema, table).items()
+        lines.append(
+            f"table {table} " + " ".join(f"{n}:{t.base_type().__name__}" for n, t in columns)
+        )
+    for kind in POINTS:
+        lines += [f"{kind} {name}" for name in sorted(plug_point(kind).known)]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_surface_is_what_it_was():
+    if os.environ.get("TRACECRAFT_UPDATE_GOLDEN"):
+        GOLDEN.write_text(surface())
+    assert surface() == GOLDEN.read_text(), "changed on purpose? see the top of this file"
+
+
+def test_all_names_are_sorted_and_there():
+    assert sorted(tc.__all__) == tc.__all__
+    for name in tc.__all__:
+        assert getattr(tc, name) is not None
