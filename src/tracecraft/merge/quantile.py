@@ -1,0 +1,60 @@
+"""Order statistics of scores too many to sort: bracket by a sample, count, sort what is between."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIGMAS = 3.0
+"""Half width of a bracket, in standard errors of a sampled quantile; a miss costs two passes."""
+FEWEST = 256
+"""Of fewer sampled scores no bracket is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """Half-open intervals [low, high) that should hold the wanted scores."""
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    share: float
+    """Part of all scores that is expected inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """What one block of scores has below and inside the intervals."""
+
+    below: NDArray[np.int64]
+    inside: NDArray[np.float32]
+    missed: bool
+    """There were more inside than room was made for."""
+
+
+def bracket(sample: NDArray[np.float32], shares: list[float]) -> Edges | None:
+    """Intervals for the quantiles at `shares`, from a sorted sample; None: too small a sample."""
+    m = len(sample)
+    if m < FEWEST:
+        return None
+    spreads = [SIGMAS * sqrt(m * p * (1 - p)) + 2 for p in shares]
+    lows = [max(0, int(m * p - s)) for p, s in zip(shares, spreads, strict=True)]
+    highs = [min(m - 1, int(m * p + s)) for p, s in zip(shares, spreads, strict=True)]
+    beyond = np.nextafter(sample[highs], np.float32(np.inf))  # ties with the edge are inside
+    return Edges(sample[lows], beyond, 2 * sum(spreads) / m)
+
+
+def select(ranks: list[int], edges: Edges, blocks: list[Bracket]) -> list[float] | None:
+    """The scores at `ranks` of all blocks together; None where an interval does not hold one."""
+    if any(block.missed for block in blocks):
+        return None
+    below = np.sum([block.below for block in blocks], axis=0)
+    values = np.sort(np.concatenate([block.inside for block in blocks]))
+    starts = np.searchsorted(values, edges.low)
+    ends = np.searchsorted(values, edges.high)
+    found = []
+    for rank, under, start, end in zip(ranks, below, starts, ends, strict=True):
+        if not under <= rank < under + end - start:
+            return None
+        found.append(float(values[start + rank - under]))
+    return found
