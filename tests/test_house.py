@@ -43,8 +43,11 @@ LODGERS = {
 """Which rooms may import a heavy package."""
 HEAVY = LODGERS.keys() - {"rich", "typer"}
 """Never imported before the function that needs it runs."""
-WRITERS = {"store", "history", "segment", "publish", "merge", "cli"}
-"""Hallway modules and rooms that write files; the others return tables or call these."""
+WRITERS = {"store", "history", "segment", "publish", "merge", "cli"} | {
+    "distill/embedded",  # unpacks a teacher into the cache
+    "verify/selftest",  # tries what its own sandbox forbids
+}
+"""Hallway modules, rooms and single files that write; all others return tables or call these."""
 BOUNDARY = {"recipe", "verify", "cli"}
 """Where other people's code runs (a plugin file is imported, a verifier judges), and the door,
 which tells of a bug of ours."""
@@ -86,6 +89,14 @@ def imports(nodes: Iterator[ast.AST]) -> Iterator[tuple[ast.AST, str]]:
             yield node, node.module or ""
 
 
+def modules(nodes: Iterator[ast.AST]) -> Iterator[str]:
+    """Every module that the imports may load; `from a import b` may load `a.b`."""
+    for node, name in imports(nodes):
+        yield name
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{name}.{alias.name}" for alias in node.names)
+
+
 def at_import(node: ast.AST) -> Iterator[ast.AST]:
     """What runs when a module is imported: no function's body, nothing for type checkers only."""
     for child in ast.iter_child_nodes(node):
@@ -104,7 +115,7 @@ def early(tree: ast.AST) -> set[str]:
 
 def light_modules() -> list[str]:
     """All modules but those that import numba, or import one that does."""
-    needs = {module_of(f): {n for _, n in imports(at_import(tree))} for f, tree in FILES.items()}
+    needs = {module_of(file): set(modules(at_import(tree))) for file, tree in FILES.items()}
     late = {"numba"}
     while more := {module for module, names in needs.items() if names & late} - late:
         late |= more
@@ -117,6 +128,10 @@ def calls(tree: ast.AST) -> Iterator[tuple[ast.Call, str]]:
 
 def names_in(node: ast.AST) -> set[str]:
     return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
+def listed(found: list[str]) -> str:
+    return "\n" + "\n".join(found)
 
 
 def python(program: str) -> str:
@@ -138,7 +153,7 @@ def test_a_file_and_a_function_fit_in_the_head():
         for node in ast.walk(tree)
         if isinstance(node, Function) and (node.end_lineno or 0) - node.lineno + 1 >= 60
     ]
-    assert long == []
+    assert not long, listed(long)
 
 
 def test_a_module_says_what_it_is():
@@ -164,7 +179,7 @@ def test_a_room_keeps_to_itself():
         if name.split(".")[:1] == ["tracecraft"]
         and set(name.split(".")[1:2]) & (ROOMS - {place(file)} | {"cli"})
     ]
-    assert found == []
+    assert not found, listed(found)
 
 
 def test_a_heavy_package_stays_in_its_room():
@@ -174,7 +189,7 @@ def test_a_heavy_package_stays_in_its_room():
         for node, name in imports(ast.walk(tree))
         if place(file) not in LODGERS.get(name.partition(".")[0], {place(file)})
     ]
-    assert found == []
+    assert not found, listed(found)
 
 
 def test_a_heavy_package_is_imported_in_the_function_that_uses_it():
@@ -216,7 +231,7 @@ def test_only_the_door_prints():
         for call, name in calls(tree)
         if name == "print" and place(file) != "cli"
     ]
-    assert found == []
+    assert not found, listed(found)
 
 
 def writes(call: ast.Call, name: str) -> bool:
@@ -238,9 +253,9 @@ def test_only_writers_write():
         f"{name_of(file, call)} {name}"
         for file, tree in FILES.items()
         for call, name in calls(tree)
-        if place(file) not in WRITERS and writes(call, name)
+        if not {place(file), f"{place(file)}/{file.stem}"} & WRITERS and writes(call, name)
     ]
-    assert found == []
+    assert not found, listed(found)
 
 
 def raised(tree: ast.AST) -> Iterator[tuple[ast.Raise, str]]:
@@ -268,7 +283,7 @@ def test_every_error_is_in_the_tree():
         for node, name in raised(tree)
         if name not in known | allowed.get(place(file), set())
     ]
-    assert found == []
+    assert not found, listed(found)
 
 
 def test_everything_is_caught_only_at_the_boundary_to_other_peoples_code():
@@ -281,7 +296,7 @@ def test_everything_is_caught_only_at_the_boundary_to_other_peoples_code():
         and place(file) not in BOUNDARY
         and ast.unparse(node.body[-1]) != "raise"  # notes it down and passes it on
     ]
-    assert found == []
+    assert not found, listed(found)
 
 
 def test_our_own_code_is_never_mocked():
@@ -299,8 +314,9 @@ def test_our_own_code_is_never_mocked():
             for call, name in calls(tree)
             if name.endswith("monkeypatch.setattr")
             and (ours & names_in(call.args[0]) or "tracecraft" in ast.unparse(call.args[0]))
+            and not ast.unparse(call.args[1]).strip("'\"").isupper()  # a size is no behaviour
         ]
-    assert found == []
+    assert not found, listed(found)
 
 
 def descendants(kind: type[Plugin]) -> Iterator[type[Plugin]]:
@@ -319,7 +335,7 @@ def test_every_option_is_explained():
         for name, field in kind.model_fields.items()
         if not field.description
     ]
-    assert silent == []
+    assert not silent, listed(silent)
 
 
 def test_nothing_names_the_machine_it_was_written_on():
@@ -330,4 +346,4 @@ def test_nothing_names_the_machine_it_was_written_on():
     for folder in ("src", "tests", "recipes", "filters", "tools", "benchmarks", "docs", ".github"):
         texts += [file for file in (ROOT / folder).rglob("*") if file.suffix in suffixes]
     found = [f"{name_of(f)} {m.group()}" for f in texts for m in home.finditer(f.read_text())]
-    assert found == []
+    assert not found, listed(found)
