@@ -88,8 +88,11 @@ class RuleFile(_Part):
     cases: tuple[Case, ...] = Field(default=(), strict=False)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """The rules in a file, parsed, their SQL and measures known.
+    def load(cls, path: Path, known: Collection[str] | None = None) -> Self:
+        """The rules in a file: parsed, their SQL and measures known, their columns there.
+
+        `known` are a table's columns, if one is at hand; else the house's tables are meant, and
+        rules are also tried on their types.
 
         Raises:
             RuleError: the first mistakes, as `file: rules[i].when: what`, or `file:line: what`.
@@ -101,7 +104,9 @@ class RuleFile(_Part):
             told = explain(error, cls, raw if isinstance(raw, Mapping) else {}, f"{path}:")
             raise RuleError(_bracketed(told)) from None
         file._check_names(str(path))
-        file.tests(str(path))
+        file.check_columns(file.table() if known is None else known, str(path))
+        if known is None:
+            file.check_types(file.table(), str(path))
         return file
 
     def table(self) -> pl.Schema:
@@ -222,18 +227,13 @@ class Filter(Stage, use="filter", version=1):
 
     @model_validator(mode="after")
     def _load(self) -> Self:
-        file, where = self.file, str(self.rules)
-        if self.columns is not None:
-            file.check_columns(self.columns, where)
-            return self
-        file.check_columns(file.table(), where)
-        file.check_types(file.table(), where)
+        assert self.file.rules  # reads it now, so that mistakes show before anything runs
         return self
 
     @cached_property
     def file(self) -> RuleFile:
         """The rules, as read when the stage was made."""
-        return RuleFile.load(self.rules)
+        return RuleFile.load(self.rules, self.columns)
 
     def needs(self) -> tuple[pl.Schema, ...]:
         known = self.file.table()

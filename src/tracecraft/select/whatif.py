@@ -2,8 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
+
+from tracecraft.select.predicate import columns
+
+_LONGEST = 100
+"""Characters of a text that an example shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +27,68 @@ class RuleCount:
     """Rows that no other rule holds for: what would come back without it."""
     unknown: int
     """Rows for which it is null, so that it did not decide."""
+    reads: tuple[str, ...]
+    """The columns and measures it looks at."""
     examples: pl.DataFrame
     """The first rows that it drops, whole."""
+
+    def shown(self) -> list[dict[str, Any]]:
+        """The examples in short: who, what the rule looked at, and how the text ends."""
+        texts = [c for c in ("response", "reasoning", "statement") if c in self.examples.columns]
+        told = []
+        for row in self.examples.iter_rows(named=True):
+            names = [c for c in ("trace_id", "problem_id") if row.get(c)][:1]
+            names += [c for c in self.reads if c in row]
+            end = next((c for c in texts if row[c] and row[c].strip() and c not in names), None)
+            names += [end] if end else []
+            told.append({name: _short(row[name]) for name in names})
+        return told
 
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """The report over all rules."""
+    """The report over all rules; as text, a table with examples."""
 
     rows: int
     kept: int
     rules: tuple[RuleCount, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain values, for JSON."""
+        told = [
+            {
+                "drop": rule.drop,
+                "when": rule.when,
+                "why": rule.why,
+                "dropped": rule.dropped,
+                "matched": rule.matched,
+                "alone": rule.alone,
+                "unknown": rule.unknown,
+                "examples": rule.shown(),
+            }
+            for rule in self.rules
+        ]
+        return {"rows": self.rows, "kept": self.kept, "rules": told}
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.rows:,} rows: {self.kept:,} would stay, {self.rows - self.kept:,} would go",
+            f"  {'rule':<16}{'drops':>9}{'matches':>9}{'alone':>9}{'null':>9}  when",
+        ]
+        for rule in self.rules:
+            lines.append(
+                f"  {rule.drop:<16}{rule.dropped:>9,}{rule.matched:>9,}{rule.alone:>9,}"
+                f"{rule.unknown:>9,}  {rule.when}"
+            )
+            for example in rule.shown():
+                lines.append("      " + "  ".join(f"{k}={v!r}" for k, v in example.items()))
+        return "\n".join(lines)
+
+
+def _short(value: Any) -> Any:
+    if not isinstance(value, str) or len(value) <= _LONGEST:
+        return value
+    return f"{value[: _LONGEST // 3]} … {value[-(_LONGEST * 2 // 3) :]}"
 
 
 def what_if(
@@ -56,8 +113,8 @@ def what_if(
         firsts.append(first.arg_true().head(examples))
     shown = _rows_at(rows, firsts)
     told = tuple(
-        RuleCount(drop, when, why, *count, rows_shown)
-        for (drop, when, why, _), count, rows_shown in zip(rules, counts, shown, strict=True)
+        RuleCount(drop, when, why, *count, tuple(columns(test)), rows_shown)
+        for (drop, when, why, test), count, rows_shown in zip(rules, counts, shown, strict=True)
     )
     return WhatIf(hits.height, hits.height - int(taken.sum()), told)
 
