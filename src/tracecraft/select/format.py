@@ -8,7 +8,7 @@ from tracecraft.select.measure import Measure, by_row
 
 _BOX = re.compile(rb"\\(?:boxed|fbox)\s*\{")
 _BRACE = re.compile(rb"(?<!\\)[{}]")
-_TAGS = r"</?think>|<\|(?:begin|end)_of_(?:thought|solution)\|>"
+TAGS = r"</?think>|<\|(?:begin|end)_of_(?:thought|solution)\|>"
 _TURNS = (
     r"<[|｜](?:im_(?:start|end)|endoftext|end[▁_]of[▁_]sentence|eot_id|start_header_id|User|Assistant)"
     r"[|｜]>|(?m:^ *(?:Human|User|Assistant) *:)"
@@ -98,7 +98,7 @@ class ThinkTags(Measure, use="think_tags", version=1):
 
     def expr(self) -> pl.Expr:
         return pl.sum_horizontal(
-            pl.col(column).str.count_matches(_TAGS) for column in ("reasoning", "response")
+            pl.col(column).str.count_matches(TAGS) for column in ("reasoning", "response")
         ).cast(pl.Int32)
 
 
