@@ -1,0 +1,237 @@
+"""Candidates become facts: exact similarity, clusters of what is similar, and who ties whom."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tracecraft.curate.lsh import Ints, candidates, components, distinct
+from tracecraft.curate.minhash import (
+    COMPILE_BYTES,
+    Scheme,
+    Views,
+    sketch,
+    spread,
+    stop_table,
+)
+from tracecraft.curate.shingle import U64, prepare, shingles, similarity, word_hashes
+
+CROWD_BANDS = (64, 2)
+"""Bands and rows by which a crowd is looked at once its boilerplate is left out. Texts that
+reach the threshold only together with the boilerplate share little of the rest: 64 × 2 finds
+99.6% of what shares 0.29 of it, which is a similarity of 0.8 under 80% of boilerplate."""
+CROWD_SAMPLE = 1024
+"""Texts of a crowd in which its boilerplate is sought."""
+BOILERPLATE = 0.01
+"""Share of the sample from which a shingle is boilerplate."""
+ROUNDS = 3
+"""How often a crowd that is left crowded is looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Pairs of texts and their exact similarity."""
+
+    left: Ints
+    right: Ints
+    similarity: NDArray[np.float64]
+
+    def kept(self, mask: NDArray[np.bool_]) -> "Links":
+        """Some of them."""
+        return Links(self.left[mask], self.right[mask], self.similarity[mask])
+
+    def joined(self, other: "Links") -> "Links":
+        """Both."""
+        return Links(
+            np.append(self.left, other.left),
+            np.append(self.right, other.right),
+            np.append(self.similarity, other.similarity),
+        )
+
+
+class Texts:
+    """Texts that may be compared, numbered best first."""
+
+    def __init__(self, texts: pl.Series, scheme: Scheme, workers: int) -> None:
+        self.scheme, self.workers = scheme, workers
+        self.series = prepare(texts, fold=scheme.fold)
+        size = int(self.series.str.len_bytes().sum() or 0)
+        self.compiled = size > COMPILE_BYTES
+        self.views = Views.of(self.series) if self.compiled else None
+        self.parents = np.arange(len(texts))
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def shingles(self, numbers: Ints) -> list[U64]:
+        """The shingles of some texts."""
+        spelt = self.series.gather(numbers).to_list()
+        hashes, begins = word_hashes(spelt, fold=self.scheme.fold)
+        spans = itertools.pairwise(begins)
+        return [shingles(hashes[a:b], self.scheme.ngram) for a, b in spans]
+
+    def compare(self, pairs: Ints, threshold: float, *, join: bool) -> Links:
+        """The exact similarity of pairs (`left * n + right`), but of those tied already.
+
+        With `join`, a pair that reaches the threshold is tied, and what others tied is skipped.
+        """
+        left, right = np.divmod(pairs, max(len(self), 1))
+        if join:
+            part = components(len(self), left, right)
+            order = np.lexsort((right, left, part[left]))
+            left, right, part = left[order], right[order], part[left][order]
+        else:
+            part = left
+        found = np.empty(len(left), np.float64)
+        if self.views is None:
+            self._compare_by_numpy(left, right, threshold, found, join=join)
+        else:
+            self._compare_by_kernels(left, right, part, threshold, found, join=join)
+        return Links(left, right, found).kept(found >= 0)
+
+    def _compare_by_kernels(
+        self, left: Ints, right: Ints, part: Ints, threshold: float, out: NDArray[np.float64],
+        *, join: bool,
+    ) -> None:  # fmt: skip
+        from tracecraft.curate import sketch
+
+        assert self.views is not None
+        views, parents = self.views, self.parents if join else self.parents[:0]
+
+        def one(some: slice) -> None:
+            sketch.compare(
+                views.addresses, views.sizes, self.scheme.fold, self.scheme.ngram,
+                left[some], right[some], parents, threshold, out[some],
+            )  # fmt: skip
+
+        # Tied texts lie in one part, and a part in one task, so no two threads touch one tree.
+        starts = np.flatnonzero(np.diff(part, prepend=-1))
+        wanted = np.linspace(0, len(left), 4 * self.workers + 1)[1:-1]
+        cuts = np.unique([0, *starts[np.searchsorted(starts, wanted) - 1], len(left)]).tolist()
+        spread(one, (slice(a, b) for a, b in itertools.pairwise(cuts)), self.workers)
+
+    def _compare_by_numpy(
+        self, left: Ints, right: Ints, threshold: float, out: NDArray[np.float64], *, join: bool
+    ) -> None:
+        numbers = np.unique(np.append(left, right))
+        sets = dict(zip(numbers.tolist(), self.shingles(numbers), strict=True))
+        for i, (x, y) in enumerate(zip(left.tolist(), right.tolist(), strict=True)):
+            a, b = self.root(x), self.root(y)
+            out[i] = -1 if join and a == b else similarity(sets[x], sets[y])
+            if join and out[i] >= threshold:
+                self.parents[max(a, b)] = min(a, b)
+
+    def root(self, x: int) -> int:
+        """The best text that this one is tied with."""
+        while self.parents[x] != x:
+            x = int(self.parents[x])
+        return x
+
+    def roots(self) -> Ints:
+        """`root` of every text."""
+        roots = self.parents
+        while (roots[roots] != roots).any():
+            roots = roots[roots]
+        return roots
+
+    def crowd_pairs(self, crowd: Ints, contents: U64) -> tuple[Ints, Ints]:
+        """Pairs of a crowd that are alike even without its boilerplate, and who is still crowded.
+
+        The sample is drawn by content, so that it is the same for any order of rows.
+        """
+        ordered = crowd[np.argsort(contents[crowd], kind="stable")]
+        picked = np.unique(np.linspace(0, len(crowd) - 1, CROWD_SAMPLE).astype(np.int64))
+        seen = np.concatenate([np.unique(s) for s in self.shingles(ordered[picked])])
+        found, counts = np.unique(seen, return_counts=True)
+        common = found[counts >= max(8, BOILERPLATE * len(picked))]
+        if not len(common):
+            return np.empty(0, np.int64), crowd[:0]
+        stop = stop_table(common)
+        scheme = Scheme(
+            CROWD_BANDS[0] * CROWD_BANDS[1], self.scheme.seed, self.scheme.ngram, fold=True
+        )
+        rest = sketch(
+            self.series.gather(crowd), scheme if self.scheme.fold else _plain(scheme), CROWD_BANDS,
+            stop=stop, workers=self.workers, compiled=self.compiled,
+        )  # fmt: skip
+        some = np.flatnonzero(rest.counts)
+        pairs, crowded = candidates(rest.keys[:, some])
+        left, right = np.divmod(pairs, max(len(some), 1))
+        numbers = crowd[some]
+        return numbers[left] * len(self) + numbers[right], numbers[crowded]
+
+
+def _plain(scheme: Scheme) -> Scheme:
+    return Scheme(scheme.permutations, scheme.seed, scheme.ngram)
+
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """What became of each text."""
+
+    survivor: Ints
+    """The text kept in its place; itself where it is kept."""
+    similarity: NDArray[np.float64]
+    """To the survivor."""
+    via: Ints
+    """The text that ties it into the cluster where the survivor alone would not; else -1."""
+
+
+def tie(
+    texts: Texts, pairs: Ints, crowd: Ints, contents: U64, threshold: float, *, cut: bool
+) -> Ties:
+    """Compare candidates and settle who survives: the best of each cluster.
+
+    With `cut` a text goes only for a survivor that it reaches the threshold with.
+    """
+    links = _linked(texts, pairs, crowd, contents, threshold, join=not cut)
+    n = len(texts)
+    survivor = _stars(n, links) if cut else texts.roots()
+    gone = np.flatnonzero(survivor != np.arange(n))
+    similarity, via = np.ones(n), np.full(n, -1)
+    direct = survivor[links.right] == links.left
+    similarity[gone] = -1
+    similarity[links.right[direct]] = links.similarity[direct]
+    unknown = gone[similarity[gone] < 0]
+    if len(unknown):
+        more = texts.compare(np.sort(survivor[unknown] * n + unknown), threshold, join=False)
+        similarity[more.right] = more.similarity
+        via[unknown] = _nearest(n, links)[unknown]
+        via[similarity >= threshold] = -1
+    return Ties(survivor, similarity, via)
+
+
+def _linked(
+    texts: Texts, pairs: Ints, crowd: Ints, contents: U64, threshold: float, *, join: bool
+) -> Links:
+    links, seen = texts.compare(pairs, threshold, join=join), pairs
+    for _ in range(ROUNDS):
+        if not len(crowd) or (join and len(np.unique(texts.roots()[crowd])) == 1):
+            break
+        more, crowd = texts.crowd_pairs(crowd, contents)
+        more = np.setdiff1d(distinct([more]), seen, assume_unique=True)
+        seen = distinct([seen, more])
+        links = links.joined(texts.compare(more, threshold, join=join))
+    return links.kept(links.similarity >= threshold)
+
+
+def _stars(n: int, links: Links) -> Ints:
+    """Best first, each text not yet gone takes all that are linked to it."""
+    survivor = np.arange(n)
+    order = np.lexsort((links.right, links.left))
+    for x, y in zip(links.left[order].tolist(), links.right[order].tolist(), strict=True):
+        if survivor[x] == x and survivor[y] == y:
+            survivor[y] = x
+    return survivor
+
+
+def _nearest(n: int, links: Links) -> Ints:
+    """The text that each is most similar to, the better one of equals; -1 without a link."""
+    here = np.append(links.left, links.right)
+    there = np.append(links.right, links.left)
+    order = np.lexsort((-there, np.append(links.similarity, links.similarity)))
+    nearest = np.full(n, -1)
+    nearest[here[order]] = there[order]  # the last of several writes to one place stays
+    return nearest

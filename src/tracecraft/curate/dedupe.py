@@ -1,0 +1,277 @@
+"""Keep one of what is nearly the same: exact first, then MinHash, then proof."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field, PrivateAttr
+
+from tracecraft.curate.cluster import Texts, Ties, tie
+from tracecraft.curate.corpus import Corpus
+from tracecraft.curate.lsh import Ints, bands_for, candidates
+from tracecraft.curate.minhash import COMPILE_BYTES, Hash, Scheme, sketch
+from tracecraft.curate.shingle import STEP, U64
+from tracecraft.errors import BrokenContract, RecipeError, did_you_mean
+from tracecraft.plugin import Volatile
+from tracecraft.schema import DROPPED
+from tracecraft.stage import Ask, Desk, Marker, Progress
+
+DUPLICATE = "duplicate"
+IDS = ("trace_id", "problem_id", "example_id", "id")
+"""Columns that name a row, the first that is there."""
+
+
+def _tuple(value: Any) -> Any:
+    return (
+        (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+    )
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_tuple), Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one reading of all rows leaves in memory: some 200 bytes a row, however long it is."""
+
+    contents: U64
+    """0 for a row without words; equal for rows with the same words in the same group."""
+    keys: U64
+    """Bands × rows."""
+    ranks: NDArray[np.float64]
+    """One line for each word of `keep`: larger is better."""
+
+    @classmethod
+    def joined(cls, parts: "list[Facts]", bands: int, ranks: int) -> "Facts":
+        """Those of all batches."""
+        return cls(
+            np.concatenate([np.empty(0, np.uint64), *(part.contents for part in parts)]),
+            np.concatenate([np.empty((bands, 0), np.uint64), *(p.keys for p in parts)], axis=1),
+            np.concatenate([np.empty((ranks, 0)), *(part.ranks for part in parts)], axis=1),
+        )
+
+
+class Dedupe(Marker, use="dedupe", version=1):
+    """Keep one row of every cluster of near-duplicates, and name it in every row dropped.
+
+    Two rows are near-duplicates if the exact Jaccard similarity of their word n-grams reaches
+    the threshold. MinHash only proposes pairs. A cluster is all that such pairs connect; its
+    best row by `keep` survives. In a long chain a row may resemble its neighbours and not the
+    survivor: `similarity` then is below the threshold, and `duplicate_via` names the neighbour.
+    A row without words is nobody's duplicate; a row with fewer words than `ngram` is one only
+    of rows with the same words. Order of rows, batches and threads make no difference.
+    """
+
+    column: Names = ("statement",)
+    """What is compared: one column, or several taken together."""
+    threshold: float = Field(default=0.8, gt=0, le=1)
+    """Jaccard similarity of word n-grams from which two rows are one."""
+    ngram: int = Field(default=5, ge=1)
+    """Words in a shingle. 5, as in datatrove: rare enough to mean something, short enough to
+    catch edits."""
+    keep: Names = ("longest",)
+    """Who survives, the first difference decides: `longest`, `shortest`, `first` (the only one
+    that depends on the order of rows), `verified`, or SQL whose larger value wins."""
+    within: str | None = None
+    """Compare only rows that are equal in this column, such as `problem_id`."""
+    chains: Literal["join", "cut"] = "join"
+    """`join`: one survivor a cluster. `cut`: a row goes only if it reaches the threshold with
+    its survivor itself."""
+    fold: bool = True
+    """Compare in lower case, in Unicode's composed form and without invisible characters."""
+    id: str | None = None
+    """The column that names a row. By default `trace_id`, `problem_id`, `example_id` or `id`,
+    the first that is there; else the number of the row, from 1: `row 17`."""
+    permutations: int = Field(default=128, ge=16, le=1024)
+    """Of a signature, as datasketch's `num_perm`."""
+    seed: int = 1
+    """Of the permutations, as datasketch's."""
+    hash: Hash = "words"
+    """How a shingle becomes a number: our own hash, or datasketch's default `sha1`."""
+    workers: Annotated[int, Field(ge=1), Volatile] = Field(default_factory=_cores)
+    """Threads."""
+
+    writes: ClassVar[pl.Schema] = pl.Schema(
+        {
+            DROPPED: pl.String,
+            "duplicate_of": pl.String,
+            "similarity": pl.Float64,
+            "duplicate_via": pl.String,
+        }
+    )
+    _desk: Desk = PrivateAttr(default_factory=Desk)
+
+    def needs(self) -> tuple[pl.Schema, ...]:
+        """The columns compared."""
+        return (pl.Schema(dict.fromkeys(self.column, pl.String)),)
+
+    @contextmanager
+    def open(self, desk: Desk) -> Iterator[Ask]:
+        self._desk = desk
+        yield self
+
+    def mark(self, rows: pl.LazyFrame, /) -> pl.DataFrame:
+        self._check(rows)
+        corpus = Corpus(rows, self.column)
+        facts = self._read(corpus)
+        order = self._order(corpus, facts)
+        best = _best(facts.contents, order)
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        unique = np.unique(best[best >= 0])
+        unique = unique[np.argsort(place[unique])]
+        pairs, crowded = candidates(facts.keys[:, unique])
+        left, right = np.divmod(pairs, max(len(unique), 1))
+        near = np.unique(np.append(left, right))
+        rows_near = unique[near]
+        texts = self._texts(corpus, rows_near)
+        local = np.searchsorted(near, left) * len(near) + np.searchsorted(near, right)
+        crowd = np.searchsorted(near, np.flatnonzero(crowded))
+        contents = facts.contents[rows_near]
+        cut = self.chains == "cut"
+        ties = tie(texts, local, crowd, contents, self.threshold, cut=cut)
+        return self._marks(corpus, best, rows_near, ties)
+
+    def _check(self, rows: pl.LazyFrame) -> None:
+        have = rows.collect_schema().names()
+        asked = [*self.column, *(n for e in self._ranks() for n in e.meta.root_names())]
+        for name in (*asked, self.within, self.id):
+            if name is not None and name not in have:
+                raise BrokenContract(f"dedupe reads column {name!r}" + did_you_mean(name, have))
+
+    def _ranks(self) -> list[pl.Expr]:
+        """For each word of `keep` an expression, larger is better."""
+        text = Corpus(pl.LazyFrame(), self.column).text
+        words = {
+            "first": -pl.int_range(pl.len()),
+            "longest": text.str.len_chars(),
+            "shortest": -text.str.len_chars().cast(pl.Int64),
+            "verified": pl.col("outcome").cast(pl.String) == "correct",
+        }
+        chosen = []
+        for word in self.keep:
+            try:
+                rank = words[word] if word in words else pl.sql_expr(word)
+            except pl.exceptions.PolarsError as error:
+                raise RecipeError(
+                    f"dedupe.keep: {word!r} is no SQL ({error})" + did_you_mean(word, words)
+                ) from None
+            chosen.append(rank.cast(pl.Float64).fill_null(-np.inf))
+        return chosen
+
+    def _scheme(self) -> Scheme:
+        return Scheme(self.permutations, self.seed, self.ngram, self.hash, self.fold)
+
+    def _read(self, corpus: Corpus) -> Facts:
+        """One reading of all rows."""
+        scheme, bands = self._scheme(), bands_for(self.threshold, self.permutations)
+        ranks = [rank.alias(f"rank{i}") for i, rank in enumerate(self._ranks())]
+        group = [pl.col(self.within).hash(self.seed).alias("group")] if self.within else []
+        size, done = 0, 0
+        parts: list[Facts] = []
+        for batch in corpus.batches(corpus.text.alias("text"), *ranks, *group):
+            size += int(batch["text"].str.len_bytes().sum() or 0)
+            found = sketch(
+                batch["text"], scheme, bands, workers=self.workers, compiled=size > COMPILE_BYTES
+            )
+            contents, keys = found.contents, found.keys
+            if group:
+                twist = batch["group"].to_numpy() * STEP
+                contents = np.where(contents != 0, contents ^ twist, 0)
+                keys ^= twist
+            lines = [batch[f"rank{i}"].to_numpy() for i in range(len(ranks))]
+            parts.append(Facts(contents, keys, np.stack(lines)))
+            done += batch.height
+            self._desk.report(Progress(done, done))
+        return Facts.joined(parts, bands[0], len(ranks))
+
+    def _order(self, corpus: Corpus, facts: Facts) -> Ints:
+        """All rows, best first. Rows that are equal in all that `keep` says go by what they
+        hold, so that the order of rows decides only between rows that are the same.
+        """
+        keys = (facts.contents, *-facts.ranks[::-1])
+        order: Ints = np.lexsort(keys)
+        equal = np.all([key[order][1:] == key[order][:-1] for key in keys], axis=0)
+        equal &= facts.contents[order][1:] != 0
+        tied = np.zeros(len(order), np.bool_)
+        tied[order[1:][equal]] = tied[order[:-1][equal]] = True
+        if not tied.any():
+            return order
+        name = self._id(corpus)
+        said = pl.col(name).cast(pl.String) if name else pl.struct(pl.all()).struct.json_encode()
+        rows = np.flatnonzero(tied)
+        line = np.zeros(len(order), np.int64)
+        line[rows] = corpus.some(said, rows).rank("dense").fill_null(0).to_numpy()
+        order = np.lexsort((line, *keys))
+        return order
+
+    def _texts(self, corpus: Corpus, rows: Ints) -> Texts:
+        ascending = np.argsort(rows)
+        found = corpus.some(corpus.text, rows[ascending])
+        back = np.empty(len(rows), np.int64)
+        back[ascending] = np.arange(len(rows))
+        return Texts(found.gather(back), self._scheme(), self.workers)
+
+    def _id(self, corpus: Corpus) -> str | None:
+        have = corpus.table.collect_schema().names()
+        return self.id or next((name for name in IDS if name in have), None)
+
+    def _names(self, corpus: Corpus, rows: Ints) -> pl.Series:
+        """What rows are called; -1 is null."""
+        name, asked = self._id(corpus), np.unique(rows[rows >= 0])
+        if name is None:
+            said = pl.Series([f"row {row + 1}" for row in asked.tolist()], dtype=pl.String)
+        else:
+            said = corpus.some(pl.col(name).cast(pl.String), asked)
+        known = pl.Series(np.where(rows >= 0, np.searchsorted(asked, rows), 0), dtype=pl.UInt32)
+        if not len(asked):
+            return pl.Series([None] * len(rows), dtype=pl.String)
+        return said.gather(known).zip_with(pl.Series(rows >= 0), pl.Series([None], dtype=pl.String))
+
+    def _marks(self, corpus: Corpus, best: Ints, near: Ints, ties: Ties) -> pl.DataFrame:
+        n = len(best)
+        survivor, similarity, via = np.arange(n), np.ones(n), np.full(n, -1)
+        survivor[near] = near[ties.survivor]
+        similarity[near] = ties.similarity
+        via[near] = np.where(ties.via >= 0, near[ties.via] if len(near) else -1, -1)
+        known = best >= 0
+        survivor[known], similarity[known] = survivor[best[known]], similarity[best[known]]
+        via[known] = via[best[known]]
+        gone = survivor != np.arange(n)
+        names = self._names(corpus, np.concatenate([survivor[gone], via[gone]]))
+        half = int(gone.sum())
+        return (
+            pl.DataFrame({"gone": gone})
+            .with_columns(pl.lit(None, kind).alias(name) for name, kind in self.writes.items())
+            .with_columns(
+                pl.when("gone").then(pl.lit(DUPLICATE)).alias(DROPPED),
+                _scattered(gone, names[:half]).alias("duplicate_of"),
+                _scattered(gone, pl.Series(similarity[gone])).alias("similarity"),
+                _scattered(gone, names[half:]).alias("duplicate_via"),
+            )
+            .select(*self.writes)
+        )
+
+
+def _best(contents: U64, order: Ints) -> Ints:
+    """For each row the best one with the same content; -1 for a row without words."""
+    _, first, group = np.unique(contents[order], return_index=True, return_inverse=True)
+    best = np.empty(len(order), np.int64)
+    best[order] = order[first][group]
+    best[contents == 0] = -1
+    return best
+
+
+def _scattered(mask: NDArray[np.bool_], values: pl.Series) -> pl.Series:
+    """The values where the mask is true, in order; null elsewhere."""
+    place = pl.Series(np.cumsum(mask) - 1).set(pl.Series(~mask), None)
+    return values.gather(place)
