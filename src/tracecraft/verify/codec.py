@@ -73,10 +73,14 @@ def _encode_rarer(value: Any, kind: type, depth: int) -> Any:
         listed = value.tolist()
         return {"a": encode(listed, depth)} if isinstance(listed, list) else encode(listed, depth)
     attributes = getattr(value, "__dict__", None)
-    if kind.__module__ == "__main__" and isinstance(attributes, dict) and not callable(value):
+    if kind.__module__ in _OWN and isinstance(attributes, dict) and not callable(value):
         fields = {str(k): encode(v, depth) for k, v in attributes.items()}
         return {"r": [kind.__qualname__, fields]}
     return {"o": [f"{kind.__module__}.{kind.__qualname__}", _shown(value)]}
+
+
+_OWN = ("__main__", "solution")
+"""What a program's own module is called."""
 
 
 def _shown(value: Any) -> str:

@@ -1,10 +1,11 @@
 """What runs inside the walls, after they stand: a script, calls of a function, another program."""
 
+import builtins
 import os
 import signal
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from tracecraft.verify.codec import decode, encode
@@ -34,16 +35,46 @@ def _streams() -> None:
         setattr(sys, f"__{name}__", getattr(sys, name))
 
 
-def load_program(source: bytes, name: str = "__main__") -> types.ModuleType:
-    """A module in which the program has run."""
+def load_program(
+    source: bytes, name: str = "__main__", argv: list[str] | None = None, *, prelude: bool = False
+) -> types.ModuleType:
+    """A module in which the program has run.
+
+    Args:
+        source: the program.
+        name: the module's name.
+        argv: what follows the program's name on its command line.
+        prelude: names that graders of function problems import for a program are there, unless
+            the program gives them a meaning of its own.
+    """
     module = types.ModuleType(name)
     module.__file__ = _MAIN
-    module.__builtins__ = __builtins__  # type: ignore[attr-defined]
+    found = dict(vars(builtins))
+    if prelude:
+        found = _usual_names() | found
+    module.__dict__["__builtins__"] = found
     sys.modules[name] = module
-    sys.argv = [_MAIN]
+    sys.argv = [_MAIN, *(argv or [])]
     sys.path.insert(0, "/w")
     exec(compile(source, _MAIN, "exec", dont_inherit=True), module.__dict__)
     return module
+
+
+_USUAL = """bisect collections copy datetime functools heapq itertools json math operator random
+re statistics string sys typing"""
+
+
+def _usual_names() -> dict[str, Any]:
+    """As LiveCodeBench, PRIME and the LeetCode sets import them; a builtin is never replaced."""
+    import importlib
+
+    names: dict[str, Any] = {}
+    for word in _USUAL.split():
+        module = importlib.import_module(word)
+        public = getattr(module, "__all__", None) or [n for n in dir(module) if n[0] != "_"]
+        names |= {name: getattr(module, name) for name in public}
+        names[word] = module
+    return names
 
 
 def finish(code: int) -> NoReturn:
@@ -89,20 +120,20 @@ def _exit_code(code: object) -> int:
     return 1
 
 
-def script() -> NoReturn:
+def script(request: Mapping[str, Any]) -> NoReturn:
     """The program as `python main.py`."""
     _streams()
     source = read_all(CODE)
-    guarded(lambda: (load_program(source), None)[1])
+    guarded(lambda: (load_program(source, argv=request["argv"]), None)[1])
 
 
-def calls() -> NoReturn:
+def calls(request: Mapping[str, Any]) -> NoReturn:
     """The program's function on each of the inputs, one line of result for each."""
     _streams()
     source, spec = read_all(CODE), _loads(read_all(SPEC))
 
     def body() -> None:
-        program = load_program(source, spec["module"])
+        program = load_program(source, spec["module"], prelude=spec["prelude"])
         for request in spec["calls"]:
             _timer(spec["limit"])
             line = _dumps(_answer(program, spec["entry"], request))
@@ -137,20 +168,28 @@ def _timer(seconds: float) -> None:
 def _answer(program: types.ModuleType, entry: str, request: Any) -> dict[str, Any]:
     args, named = request
     try:
-        target: Any = program
-        for part in entry.split("."):
-            target = getattr(target, part)
-            if isinstance(target, type) and part != entry.rpartition(".")[2]:
-                target = target()
+        target = find(program, entry)
         value = target(*map(decode, args), **{k: decode(v) for k, v in named.items()})
         return {"v": encode(value)}
     except BaseException as error:  # the boundary to the program
         return {"e": type(error).__name__, "m": str(error)[:200]}
 
 
-def binary() -> NoReturn:
+def find(program: types.ModuleType, entry: str) -> Any:
+    """The function of that name, or that method of a fresh `Solution`."""
+    owner = getattr(program, "Solution", None)
+    if not hasattr(program, entry) and isinstance(owner, type) and hasattr(owner, entry):
+        return getattr(owner(), entry)
+    return getattr(program, entry)
+
+
+def binary(request: Mapping[str, Any]) -> NoReturn:
     """The compiled program in place of this process."""
     os.execve(CODE, ["main"], {"PATH": "/usr/bin:/bin", "HOME": "/w", "LANG": "C.UTF-8"})
 
 
-MODES: dict[str, Callable[[], NoReturn]] = {"script": script, "calls": calls, "binary": binary}
+MODES: dict[str, Callable[[Mapping[str, Any]], NoReturn]] = {
+    "script": script,
+    "calls": calls,
+    "binary": binary,
+}

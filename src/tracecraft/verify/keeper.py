@@ -72,7 +72,7 @@ class Job:
     spec: bytes = b""
     limits: Limits = Limits()
     argv: tuple[str, ...] = ()
-    """For `command`."""
+    """The command line of a `command`; what a `script` finds after its name."""
     put: dict[str, bytes] = field(default_factory=dict)
     """Files to find in the work folder."""
     collect: tuple[str, ...] = ()
@@ -233,7 +233,7 @@ class Running:
                 [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handles)],
             )
         except OSError as error:
-            self._release()
+            self.abandon()
             raise Broken(f"the worker is gone: {error}") from None
 
     def finish(self) -> Ran:
@@ -244,7 +244,7 @@ class Running:
             read = {n: _content(self._files[i], limit) for n, i in self._index.items() if i != 0}
             files = {n: _content(h, limit) for n, h in self._brought.items()}
         finally:
-            self._release()
+            self.abandon()
         return Ran(
             status=os.waitstatus_to_exitcode(answer["status"]),
             stdout=read["stdout"],
@@ -257,7 +257,8 @@ class Running:
             late=answer["late"],
         )
 
-    def _release(self) -> None:
+    def abandon(self) -> None:
+        """Let go of its files, whatever became of it."""
         for handle in self._files:
             os.close(handle)
         self._files = []

@@ -192,17 +192,19 @@ class Sandbox:
             replace(first, pipes={"rpc_in": to_first[0], "rpc_out": to_second[1]}),
             replace(second, pipes={"rpc_in": to_second[0], "rpc_out": to_first[1]}),
         ]
+        runs = []
         try:
-            runs = [
-                self._worker(slot, packages, trusted=trusted).start(job)
-                for trusted, job in enumerate(lent)
-            ]
+            for job, trusted in zip(lent, (False, True), strict=True):
+                runs.append(self._worker(slot, packages, trusted=trusted).start(job))
+        except Broken:
+            for begun in runs:
+                begun.abandon()
+            raise
         finally:
             for handle in (*to_first, *to_second):
                 os.close(handle)
-        one, other = runs
-        theirs = other.finish()
-        return one.finish(), theirs
+        theirs = runs[1].finish()
+        return runs[0].finish(), theirs
 
     @contextmanager
     def _slot(self) -> Iterator[_Slot]:

@@ -94,7 +94,7 @@ def _():
 def _():
     keyctl, faults, bpf = (250, 323, 321) if os.uname().machine == "x86_64" else (219, 282, 280)
     space = ctypes.create_string_buffer(120)
-    for nr, args in ((425, (4, space)), (keyctl, (0, -3, 1)), (faults, (0,)), (bpf, (0, space, 64))):
+    for nr, *args in ((425, 4, space), (keyctl, 0, -3, 1), (faults, 0), (bpf, 0, space, 64)):
         if libc.syscall(nr, *args) >= 0:
             return nr
 

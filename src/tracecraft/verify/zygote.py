@@ -171,7 +171,7 @@ class Zygote:
         try:
             if mode == "command":
                 os.execve(request["argv"][0], request["argv"], dict(request["env"]))
-            driver.MODES[mode]()
+            driver.MODES[mode](request)
         finally:
             os._exit(71)
 
@@ -289,7 +289,9 @@ def main() -> None:
         keeper = sock.fileno() if config.get("launched") else os.pidfd_open(config["keeper"])
         readable = _enter(config, keeper)
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-        sys.path.extend(config["extras"])
+        inside = config["walls"] != "landlock"
+        places = {str(Path(i if inside else o).parent) for i, o in config["extras"].items()}
+        sys.path.extend(places)
         _preload(config["packages"])
         zygote = Zygote(sock, keeper, config["walls"], readable)
         sock.send(b'{"ready":true}')
