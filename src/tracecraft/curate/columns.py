@@ -1,5 +1,7 @@
 """Which of their columns is which of ours: declared by a map, or found by the usual names."""
 
+import ast
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,7 +33,8 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "source": ("source",),
     "domain": ("domain",),
     "reasoning": ("reasoning", "reasoning_content", "thinking", "thought"),
-    "response": ("response", "output", "completion", "model_answer", "generation"),
+    "response": ("response", "answer_content", "output"),
+    "completion": ("completion", "generation", "generations", "model_answer", "model_outputs"),
     "finish": ("finish", "finish_reason"),
     "teacher": ("teacher", "model"),
 }
@@ -126,7 +129,17 @@ def decoded(value: Any) -> Any:
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError:
-        return value
+        return _python(value)
+
+
+def _python(text: str) -> Any:
+    """Some sets hold what Python prints instead of JSON."""
+    with warnings.catch_warnings():  # LaTeX looks like a bad escape
+        warnings.simplefilter("ignore")
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return text
 
 
 def said(messages: Sequence[Any], role: str) -> str | None:

@@ -30,8 +30,9 @@ PACKINGS = (".gz", ".zst")
 
 
 def many(value: Any) -> Any:
-    """One path as a list of one."""
-    return (value,) if isinstance(value, (str, Path)) else value
+    """One path or several, as text or not, as a tuple of paths."""
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    return tuple(Path(one) if isinstance(one, str) else one for one in values)
 
 
 class Files(Questions, use="files", version=1):

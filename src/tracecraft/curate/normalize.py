@@ -43,13 +43,12 @@ class Normalize(Stage, use="normalize", version=1):
         statement = clean(pl.col("statement"))
         if self.delimiters == "dollar":
             statement = dollars(statement)
-        answer = pl.col("answer").str.normalize("NFC").str.strip_chars()
         made = questions.with_columns(
             self._domain(),
             pl.col("source").fill_null(pl.lit(self.source, pl.String)),
             pl.col("license").fill_null(pl.lit(self.license, pl.String)),
             statement.alias("statement"),
-            pl.when(answer != "").then(answer).alias("answer"),
+            clean_answer(pl.col("answer")),
         ).with_columns(problem_id(pl.col("statement")).alias("problem_id"))
         empty = pl.col("statement").fill_null("") == ""
         dropped = pl.when(empty).then(pl.lit("empty_statement")).alias(DROPPED)
@@ -75,6 +74,12 @@ def clean(text: pl.Expr) -> pl.Expr:
         .str.replace_all(r"(?m)[ \t]+$", "")
         .str.strip_chars()
     )
+
+
+def clean_answer(answer: pl.Expr) -> pl.Expr:
+    """A reference answer in NFC without outer white space; a blank one is null."""
+    bare = answer.str.normalize("NFC").str.strip_chars()
+    return pl.when(bare != "").then(bare).alias("answer")
 
 
 def dollars(text: pl.Expr) -> pl.Expr:
