@@ -70,11 +70,11 @@ class Measured(_Part):
     @classmethod
     def _spelled(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return {"name": value, "measure": {"use": value}}
-        if isinstance(value, Mapping) and "use" in value:
+            value = {"use": value}
+        if isinstance(value, Mapping) and isinstance(value.get("use"), str):
             options = dict(value)
-            return {"name": options.pop("as", options["use"]), "measure": options}
-        return value
+            return {"name": options.pop("as", options["use"]), "measure": Measure.bind(options)}
+        raise ValueError("a measure is a name, or {use: name, option: value, as: column}")
 
 
 class RuleFile(_Part):

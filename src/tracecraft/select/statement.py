@@ -43,11 +43,11 @@ _PART_MARKS = (
 )
 _ENGLISH = (
     r"(?i)\b(?:the|of|is|are|and|to|in|that|for|what|how|find|if|with|which|many|be|by|from|on|at"
-    r"|an?)\b"
+    r"|an)\b"
 )
 _LATIN_OTHERS = (
     r"(?i)\b(?:el|los|las|del|una|que|qué|cuál|es|por|para|le|les|des|est|une|et|dans|quel|quelle"
-    r"|der|das|und|ist|ein|eine|von|wie|il|gli|che|di|della|è|sono|o|os|um|uma|é|não|em|qual|het"
+    r"|der|das|und|ist|ein|eine|von|wie|il|gli|che|di|della|è|sono|dos|os|um|uma|é|não|em|qual|het"
     r"|een|van|jest|się|adalah|yang|dan|berapa|ve|bir|và|là|các)\b"
 )
 
@@ -92,7 +92,8 @@ class English(Measure, use="english", version=1):
         text = pl.col("statement")
         foreign = text.str.count_matches(r"[\p{L}--\p{Latin}--\p{Greek}--\p{Common}]")
         ours, theirs = text.str.count_matches(_ENGLISH), text.str.count_matches(_LATIN_OTHERS)
-        return (foreign * 20 <= text.str.len_chars()) & (ours + 1 >= theirs)
+        latin = (foreign <= 2) | ((foreign * 20 <= text.str.len_chars()) & (foreign < ours))
+        return latin & (ours + 1 >= theirs)
 
 
 class AnswerShown(Measure, use="answer_shown", version=1):
