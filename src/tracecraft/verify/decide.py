@@ -1,0 +1,258 @@
+"""Two final answers, one ruling: the quick readings in turn, then the parser."""
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+
+from tracecraft.verify.compare import compared
+from tracecraft.verify.grammar import Unparsed, parsed
+from tracecraft.verify.guards import refused
+from tracecraft.verify.nodes import Call, Node, Text, walk
+from tracecraft.verify.normalise import normalised
+from tracecraft.verify.ruling import OPEN, Ruling, no, unsure, yes
+from tracecraft.verify.units import converted, split_unit
+from tracecraft.verify.words import bare, choice, clock, said, spelled, without_letter
+
+__all__ = ["decided", "literal"]
+
+_LITERAL = re.compile(r"[-+]?\s*(?:\d+(?:\.\d*)?|\.\d+)")
+_PERCENT = frozenset({"percent", "pct", "percentage", "%", "percentage point", "percents"})
+_SPACED_DIGITS = re.compile(r"\d{1,3}(?: \d{3})+(?:\.\d+)?")
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+_WORD = re.compile(r"[A-Za-z]{3,}")
+_NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?(?![\w^_\\])")
+_MOST_DIGITS = 1_000
+_YES_NO = frozenset({"yes", "no"})
+
+
+@lru_cache(maxsize=1 << 15)
+def literal(text: str) -> tuple[Fraction, int | None] | None:
+    """The value of a plain number and the decimals it shows; None for anything else."""
+    if len(text) > _MOST_DIGITS or _LITERAL.fullmatch(text) is None:
+        return None
+    digits = text.replace(" ", "")
+    point = digits.find(".")
+    decimals = len(digits) - point - 1 if 0 <= point < len(digits) - 1 else None
+    return Fraction(digits.rstrip(".")), decimals
+
+
+def decided(reference: str, answer: str) -> Ruling:
+    """The ruling on two final answers as they were written; `final` is False if it is open."""
+    a, b = normalised(reference), normalised(answer)
+    if not a or not b:
+        return unsure("empty")
+    if a == b:
+        return yes("identical")
+    left, right = literal(a), literal(b)
+    if left is not None and right is not None:
+        return _numbers(left, right)
+    for rule in (_large, _letters, _clocks, _spoken, _measured):
+        ruling = rule(a, b)
+        if ruling is not None:
+            return ruling
+    return _read(a, b)
+
+
+def _numbers(a: tuple[Fraction, int | None], b: tuple[Fraction, int | None]) -> Ruling:
+    if a[0] == b[0]:
+        return yes("number")
+    places, given = a[1], b[1]
+    if places is not None and given is not None and given > places:
+        if abs(a[0] - b[0]) <= Fraction(1, 2 * 10**places):
+            return yes("rounded", "rounded")
+    elif places is not None and given is not None and places > given >= 2:
+        if abs(a[0] - b[0]) <= Fraction(1, 2 * 10**given):
+            return unsure(f"rounded to {given} decimals")
+    return no("another number")
+
+
+def _large(a: str, b: str) -> Ruling | None:
+    for text in (a, b):
+        reason = refused(text)
+        if reason is not None:
+            stripped = _unnested(text), _unnested(b if text is a else a)
+            return yes("identical") if stripped[0] == stripped[1] else unsure(reason)
+    return None
+
+
+def _unnested(text: str) -> str:
+    """Without pairs of parentheses around the whole."""
+    while text.startswith("(") and text.endswith(")"):
+        text = text[1:-1].strip()
+    return text
+
+
+def _letters(a: str, b: str) -> Ruling | None:
+    """A reference that is an option's letter; an answer that puts a letter before its value."""
+    want = choice(a)
+    letter, rest = without_letter(b)
+    if want is not None:
+        given = choice(b) or letter
+        if given is None:
+            words = bare(b)
+            lead = re.match(r"(?:option|choice|answer)?\s*\(?([A-J])\)?(?:[\s.,:)]|$)", words)
+            given = lead.group(1) if lead and not re.match(r"[AI] [a-z]", words) else None
+        if given is None:
+            return None if len(bare(b)) == 1 else unsure("a letter against a value")
+        if given == want:
+            return yes("letter", *(("letter",) if letter else ()))
+        return no("another letter")
+    if letter is not None and without_letter(a)[0] is None and len(a) < 200:
+        ruling = decided(a, rest)
+        return ruling.flagged("letter") if ruling.holds else ruling
+    own, value = without_letter(a)
+    if own is not None and value:
+        given = choice(b)
+        if given is not None:
+            return yes("letter", "letter") if given == own else no("another letter")
+        if letter is None:
+            ruling = decided(value, b)
+            return ruling.flagged("letter") if ruling.holds else ruling
+    return None
+
+
+def _clocks(a: str, b: str) -> Ruling | None:
+    left, right = clock(a), clock(b)
+    if left is None or right is None:
+        return None
+    if left[:3] != right[:3]:
+        shift = {12} if "pm" in (left[3], right[3]) else set()
+        same = (left[0] - right[0]) in shift | {-s for s in shift} and left[1:3] == right[1:3]
+        return unsure("a clock of 24 hours") if same and not (left[3] and right[3]) else no("clock")
+    if left[3] and right[3]:
+        return yes("clock") if left[3] == right[3] else no("clock")
+    return yes("clock", "half of the day") if left[3] != right[3] else yes("clock")
+
+
+def _spoken(a: str, b: str) -> Ruling | None:
+    """Answers in words: equal once they are brought into one form."""
+    left, right = said(a), said(b)
+    if left and left == right and (_WORD.search(left) or _WORD.search(right)):
+        return yes("words") if _plain_words(a) and _plain_words(b) else yes("words", "words")
+    if {left, right} <= _YES_NO:
+        return no("words")
+    for words, other in ((a, b), (b, a)):
+        value = spelled(words) if _WORD.search(words) else None
+        if value is not None:
+            number = literal(split_unit(other)[0])
+            if number is not None:
+                return yes("number in words") if number[0] == value else no("another number")
+    return None
+
+
+def _plain_words(text: str) -> bool:
+    return not re.search(r"[=<>^+*/]", text)
+
+
+def _measured(a: str, b: str) -> Ruling | None:
+    """At least one answer has a unit: compare the numbers, converted where both units are known."""
+    (head_a, unit_a), (head_b, unit_b) = split_unit(a), split_unit(b)
+    if unit_a is None and unit_b is None:
+        return None
+    a, b = _percented(head_a, unit_a), _percented(head_b, unit_b)
+    unit_a = None if unit_a in _PERCENT else unit_a
+    unit_b = None if unit_b in _PERCENT else unit_b
+    if unit_a is None or unit_b is None:
+        return decided(a, b)
+    rate = converted(unit_b, unit_a)
+    if rate == 1:
+        return decided(a, b)
+    plain = decided(a, b)
+    if rate is None:
+        if plain.holds:
+            kin = set(unit_a.split()) & set(unit_b.split()) or unit_a in unit_b or unit_b in unit_a
+            return plain if kin else plain.flagged("unit")
+        return plain
+    if rate == 0:
+        return no("another unit")
+    scaled = decided(a, f"{b} * {rate.numerator} / {rate.denominator}")
+    if scaled.holds:
+        return scaled
+    return no("another unit") if plain.holds else plain
+
+
+def _percented(head: str, unit: str | None) -> str:
+    return f"{head}%" if unit in _PERCENT else head
+
+
+def _tree(text: str) -> Node | None:
+    try:
+        return parsed(text)
+    except (Unparsed, ValueError, RecursionError):
+        return None
+
+
+def _read(a: str, b: str) -> Ruling:
+    """By the parser; what it cannot read is compared as words or left open."""
+    if _SPACED_DIGITS.fullmatch(a) or _SPACED_DIGITS.fullmatch(b):
+        return decided(a.replace(" ", ""), b.replace(" ", ""))
+    left, right = _tree(a), _tree(b)
+    if left is not None and right is not None:
+        worded = [any(isinstance(n, Text) for n in walk(t)) for t in (left, right)]
+        if not any(worded):
+            ruling = compared(left, right)
+            if ruling.holds or (ruling.holds is False and not _comma(a, b)):
+                return ruling
+            if _comma(a, b):
+                decimal = decided(a.replace(",", "."), b.replace(",", "."))
+                return decimal.flagged("decimal comma") if decimal.holds else ruling
+            return ruling
+    return _with_words(a, b, left, right)
+
+
+def _comma(a: str, b: str) -> bool:
+    """Whether exactly one of the two may be a number with a decimal comma."""
+    return (_DECIMAL_COMMA.fullmatch(a) is None) != (_DECIMAL_COMMA.fullmatch(b) is None)
+
+
+def _wordy(text: str, tree: Node | None) -> bool:
+    if tree is not None and not any(isinstance(n, Text) for n in walk(tree)):
+        return False
+    return len(_WORD.findall(re.sub(r"\\[a-zA-Z]+", " ", bare(text)))) > 0
+
+
+def _with_words(a: str, b: str, left: Node | None, right: Node | None) -> Ruling:
+    wordy_a, wordy_b = _wordy(a, left), _wordy(b, right)
+    if not wordy_a and not wordy_b:
+        return OPEN
+    if wordy_a and wordy_b:
+        return _sentences(a, b)
+    number, words = (a, b) if wordy_b else (b, a)
+    found = _NUMBER.findall(words)
+    value = literal(split_unit(number)[0].rstrip("%"))
+    if value is not None and "\\" not in re.sub(r"\\(?:text|mathrm|textbf)\b", "", words):
+        if not found:
+            return no("words for a number")
+        if len(found) == 1:
+            ruling = decided(number, found[0].replace("$", ""))
+            return ruling.flagged("in words") if ruling.holds else ruling
+        return unsure("several numbers")
+    formula = re.findall(r"\$([^$]+)\$|\\\((.+?)\\\)", words)
+    if len(formula) == 1:
+        ruling = decided(number, formula[0][0] or formula[0][1])
+        return ruling.flagged("in words") if ruling.holds else unsure("words")
+    return Ruling(holds=None, rule="words", final=not ("\\" in words))
+
+
+def _sentences(a: str, b: str) -> Ruling:
+    left, right = set(said(a).split()), set(said(b).split())
+    if left == right:
+        return yes("words", "order of words")
+    numbers = _NUMBER.findall(a), _NUMBER.findall(b)
+    if max(len(left), len(right)) <= 3 and not left & right and not any(numbers):
+        return no("words")
+    if (
+        sorted(numbers[0]) != sorted(numbers[1])
+        and numbers[0]
+        and numbers[1]
+        and max(len(left), len(right)) <= 6
+    ):
+        return no("words")
+    listed = [_names(t) for t in (a, b)]
+    if listed[0] == listed[1] and len(listed[0]) > 1:
+        return yes("names", "order of words")
+    return unsure("words")
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(said(p) for p in re.split(r",|;|\band\b|&", bare(text)) if said(p))

@@ -1,0 +1,209 @@
+r"""The final answer of a response: the last box, `####`, or what is announced as the answer.
+
+Everything is looked for from the end, so that a long trace costs what its last lines cost.
+"""
+
+import re
+from dataclasses import dataclass
+
+from tracecraft.think import split
+
+__all__ = ["Extract", "extracted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """An answer in a response."""
+
+    answer: str
+    method: str
+    """`box`, `hashes`, `tag`, `announced`, `whole`, `tail`."""
+    start: int
+    end: int
+
+
+_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*")
+_JOINT = re.compile(
+    r"^[\s$\\()\[\].:;]*(?:(?:,|\\quad|\\qquad|\\ |\\text\{|\\,|and|or|&|\\hspace\{[^}]*\}|[\s${}\\()\[\]])*)$"
+)
+_SAYS = re.compile(r"(?:,|\band\b|\bor\b|\\quad|^\s*\$?\s*$)")
+_HASHES = re.compile(r"^[ \t>*]*####[ \t]*(?P<answer>[^\n]*?)[ \t*]*$", re.MULTILINE)
+_TAG = re.compile(r"<answer>\s*(?P<answer>.*?)\s*</answer>", re.DOTALL | re.IGNORECASE)
+_CUE = re.compile(
+    r"(?:(?:the\s+)?(?:final|correct|right|best)?\s*answers?(?:\s+(?:to\s+[^.\n:]{1,60}|choice|option|here|then|therefore))?"
+    r"\s*(?:\(s\))?\s*(?:is|are|was|would\s+be|will\s+be|should\s+be|must\s+be|=|:)(?:\s*(?:therefore|thus|then|simply|just|:))?"
+    r"|^\s*A:|最终答案(?:是|为|：|:)?|答案(?:是|为|：|:)|答：|正确答案(?:是|为)?[：:]?|r[eé]ponse(?:\s+finale)?(?:\s+est)?\s*:"
+    r"|antwort(?:\s+ist)?\s*:|respuesta(?:\s+final)?(?:\s+es)?\s*:?|ответ\s*:|answer[:：])\s*",
+    re.IGNORECASE | re.MULTILINE,
+)
+_WINDOW = 4_000
+"""Characters from the end in which an announcement is looked for."""
+_LONGEST = 400
+_STOP = re.compile(
+    r"\n|(?<=[^\d\s.])\.(?=\s+[A-Z\[<(])|(?<=\d)\.(?=\s+[A-Z\[<(])|\.\s*$|。|<\||I hope it is correct"
+)
+_DISPLAY = re.compile(
+    r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)|(?<![\\$])\$(?!\$)((?:[^$\\]|\\.)+?)\$(?!\$)",
+    re.DOTALL,
+)
+_BECAUSE = re.compile(
+    r"\s*(?:,?\s+(?:because|since|as|which|where|so that|when|for all)\b.*)$", re.DOTALL
+)
+_MATHS = re.compile(r"[\d\\=<>^_+*/|]|^[A-Za-z]$")
+
+
+def extracted(text: str, *, loose: bool = True) -> Extract | None:
+    """The final answer, and where it stands; None where none is given.
+
+    Args:
+        text: a response; what precedes its last `</think>` is left out.
+        loose: also take the one formula of the last sentence, where nothing is announced.
+    """
+    thought = split(text)
+    if not thought.closed or not thought.response:
+        return None
+    body = thought.response
+    offset = text.rfind(body)
+    found = _last_box(body) or _hashes(body) or _tagged(body) or _announced(body) or _whole(body)
+    if found is None and loose:
+        found = _tail(body)
+    if found is None:
+        return None
+    return Extract(found.answer, found.method, found.start + offset, found.end + offset)
+
+
+def _last_box(text: str) -> Extract | None:
+    """The last box; together with those before it that only `,`, `and` or `or` part from it."""
+    boxes: list[tuple[int, int, str]] = []
+    end = len(text)
+    while True:
+        at = max(text.rfind("\\boxed", 0, end), text.rfind("\\fbox", 0, end))
+        if at < 0:
+            break
+        match = _BOX.match(text, at)
+        box = _box(text, at, match.end() if match else at + 6)
+        if boxes and not _joined(text[box[1] : boxes[-1][0]]):
+            break
+        if box[2].strip():
+            boxes.append(box)
+        end = at
+        if len(boxes) > 30:
+            break
+    if not boxes:
+        return None
+    boxes.reverse()
+    if len(boxes) > 1 and len({b[2].strip() for b in boxes}) > 1:
+        answer = ", ".join(b[2].strip() for b in boxes)
+        return Extract(answer, "boxes", boxes[0][0], boxes[-1][1])
+    start, end, answer = boxes[-1]
+    return Extract(answer.strip(), "box", start, end)
+
+
+def _box(text: str, at: int, inside: int) -> tuple[int, int, str]:
+    """A box from its backslash: where it stands, and what is in it; closed or not."""
+    if inside < len(text) and text[inside] == "{":
+        depth = 0
+        for here in range(inside, min(len(text), inside + 5_000)):
+            char = text[here]
+            if char in "{}" and text[here - 1] != "\\":
+                depth += 1 if char == "{" else -1
+                if not depth:
+                    return at, here + 1, text[inside + 1 : here]
+        rest = re.split(r"\n|\$|\\\]|\\\)", text[inside + 1 :], maxsplit=1)[0]
+        return at, inside + 1 + len(rest), rest
+    rest_match = re.compile(r"[^\s$]+").match(text, inside)
+    if rest_match is None:
+        return at, inside, ""
+    return at, rest_match.end(), rest_match.group(0)
+
+
+def _joined(between: str) -> bool:
+    """Whether two boxes are parts of one answer by what stands between them."""
+    if len(between) > 40 or "\n\n" in between.strip():
+        return False
+    words = re.sub(r"\\(?:text|quad|qquad|mathrm|[,;: ()\[\]])|[\s${}()\[\]\\]", " ", between)
+    words = " ".join(words.split())
+    return words in {"", ",", "and", "or", ", and", ", or", ";", "&"}
+
+
+def _hashes(text: str) -> Extract | None:
+    at = text.rfind("####")
+    if at < 0:
+        return None
+    match = _HASHES.search(text, text.rfind("\n", 0, at) + 1)
+    if match is None or not match.group("answer").strip():
+        return None
+    return Extract(match.group("answer").strip(), "hashes", *match.span("answer"))
+
+
+def _tagged(text: str) -> Extract | None:
+    at = text.rfind("<answer>")
+    if at < 0:
+        return None
+    match = _TAG.match(text, at)
+    if match is None or not match.group("answer"):
+        return None
+    return Extract(match.group("answer"), "tag", *match.span("answer"))
+
+
+def _announced(text: str) -> Extract | None:
+    """What follows the last `the answer is`, to the end of its sentence."""
+    begin = max(len(text) - _WINDOW, 0)
+    last = None
+    for match in _CUE.finditer(text, begin):
+        if text[match.end() :].strip(" \n*$"):
+            last = match
+    if last is None:
+        return None
+    start = last.end()
+    while start < len(text) and text[start] in " \n\t*:\"'":
+        start += 1
+    display = _DISPLAY.match(text, start)
+    if display is not None:
+        after = text[display.end() : display.end() + 40].split("\n")[0]
+        if re.match(r"\s*(?:[.,;*\"]|$|%|percent|pct|[a-z]+\.?\s*$|\\%|°)", after) and not re.match(
+            r"\s*(?:,|and|or)\s*\$", after
+        ):
+            tail = re.match(r"\s*(?:%|\\%|percent|pct)", after)
+            end = display.end() + (tail.end() if tail else 0)
+            return Extract(text[start:end].strip(), "announced", start, end)
+    stop = _STOP.search(text, start)
+    end = stop.start() if stop is not None else len(text)
+    answer = text[start : min(end, start + _LONGEST)]
+    answer = _BECAUSE.sub("", answer).rstrip().rstrip(".*\"'")
+    answer = answer.removesuffix("**").strip()
+    if not answer:
+        return None
+    return Extract(answer, "announced", start, start + len(answer))
+
+
+def _whole(text: str) -> Extract | None:
+    """A response that is nothing but an answer: one short line."""
+    line = text.strip()
+    if not line or len(line) > _LONGEST or "\n\n" in line:
+        return None
+    words = re.findall(r"[A-Za-z]{2,}", re.sub(r"\\[a-zA-Z]+", " ", line))
+    display = _DISPLAY.fullmatch(line.rstrip("."))
+    if display is None and (len(words) > 4 or (len(words) > 1 and line.endswith((".", "?")))):
+        return None
+    start = text.index(line)
+    return Extract(line, "whole", start, start + len(line))
+
+
+def _tail(text: str) -> Extract | None:
+    """The one formula of the last sentence that has any."""
+    window = max(len(text) - 600, 0)
+    found = [m for m in _DISPLAY.finditer(text, window) if any(m.groups())]
+    if not found:
+        return None
+    last = found[-1]
+    sentence = max(text.rfind(". ", 0, last.start()), text.rfind("\n", 0, last.start()))
+    if (
+        len([m for m in found if m.start() > sentence]) > 1
+        or "." in text[last.end() + 1 :].strip(" .\n")[:-1]
+    ):
+        return None
+    answer = next(g for g in last.groups() if g is not None)
+    if not _MATHS.search(answer):
+        return None
+    return Extract(answer.strip(), "tail", last.start(), last.end())

@@ -1,0 +1,40 @@
+"""What no computer algebra may be shown: answers that are too long, too deep or too large."""
+
+import re
+
+__all__ = ["refused"]
+
+_LONGEST = 2_000
+_DEEPEST = 15
+_TOWER = re.compile(
+    r"\^\s*\{?[^{}^]{0,20}\^\s*\{?[^{}^]{0,20}\^|\^\s*\{?\s*\d{5,}|\d{4,}\s*\^\s*\{?\s*\d{4,}"
+)
+_POWER_OF_POWER = re.compile(r"\d\s*\^\s*\{?\s*\d+\s*\^|\d\s*\^\s*\{[^{}]*\d\s*\^\s*\{?\s*\d")
+_FACTORIAL = re.compile(r"\d{4,}\s*\}?\)?\s*!|!\s*\)?\s*!|!\s*\}?\s*!")
+_BINOMIAL = re.compile(r"\\binom\s*\{?[^{}]*(?:\d{5,}|\^)")
+_SUM = re.compile(r"\\(?:sum|prod|int)[^=]*=?[^^]*\^\s*\{?\s*(?:\d{5,}|\d+\s*\^)")
+
+
+def refused(text: str) -> str | None:
+    """Why an answer must not be computed with; None where it may."""
+    if len(text) > _LONGEST:
+        return f"an answer of {len(text):,} characters"
+    depth = most = 0
+    for char in text:
+        if char in "({[":
+            depth += 1
+            most = max(most, depth)
+        elif char in ")}]":
+            depth -= 1
+    if most > _DEEPEST:
+        return f"{most} nested brackets"
+    for pattern, what in (
+        (_POWER_OF_POWER, "a tower of powers"),
+        (_TOWER, "a huge power"),
+        (_FACTORIAL, "a huge factorial"),
+        (_BINOMIAL, "a huge binomial"),
+        (_SUM, "a huge sum"),
+    ):
+        if pattern.search(text):
+            return what
+    return None

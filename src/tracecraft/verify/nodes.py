@@ -1,0 +1,123 @@
+"""What an answer is once it is read: a small tree of numbers, names, operations and shapes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+__all__ = [
+    "Call",
+    "Group",
+    "Listing",
+    "Matrix",
+    "Node",
+    "Number",
+    "Relation",
+    "SuchThat",
+    "Symbol",
+    "Text",
+    "symbols",
+    "walk",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An exact rational, with how it was written where that matters."""
+
+    value: Fraction
+    decimals: int | None = None
+    """Digits written after the point; None for what is not a decimal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A variable or a constant: `x`, `x_1`, `pi`, `e`, `i`, `infty`, `R`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words."""
+
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An operation and its arguments: `add`, `mul`, `pow`, `sin`, `pm`, `cup`, `apply f`, …"""
+
+    op: str
+    args: "tuple[Node, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Items between delimiters: a point, an interval, a set (`{`)."""
+
+    left: str
+    items: "tuple[Node, ...]"
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Rows of entries, all of one length."""
+
+    rows: "tuple[tuple[Node, ...], ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A chain `a < b = c`; `ops[i]` stands between `sides[i]` and `sides[i + 1]`."""
+
+    ops: tuple[str, ...]
+    sides: "tuple[Node, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class SuchThat:
+    r"""`{x | condition}`."""
+
+    element: "Node"
+    condition: "Node"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Several answers side by side, and the words between them: `,` `;` `and` `or`."""
+
+    items: "tuple[Node, ...]"
+    joints: tuple[str, ...]
+
+
+Node = Number | Symbol | Text | Call | Group | Matrix | Relation | SuchThat | Listing
+
+CONSTANTS = frozenset({"pi", "e", "i", "infty"})
+SPACES = frozenset({"R", "Z", "N", "Q", "C", "emptyset"})
+"""Names of sets, as `\\mathbb{R}` is read: with a leading `#`."""
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and all below it."""
+    yield node
+    match node:
+        case Call(args=parts) | Group(items=parts) | Listing(items=parts) | Relation(sides=parts):
+            for part in parts:
+                yield from walk(part)
+        case Matrix(rows):
+            for row in rows:
+                for part in row:
+                    yield from walk(part)
+        case SuchThat(element, condition):
+            yield from walk(element)
+            yield from walk(condition)
+
+
+def symbols(node: Node) -> set[str]:
+    """The free names in it; constants and named sets are none."""
+    return {
+        n.name
+        for n in walk(node)
+        if isinstance(n, Symbol) and n.name not in CONSTANTS and not n.name.startswith("#")
+    }

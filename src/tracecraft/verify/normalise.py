@@ -1,0 +1,176 @@
+"""One spelling for one answer: unicode, LaTeX and markdown reduced before anything is compared."""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+__all__ = ["normalised", "unwrapped"]
+
+_SUPERS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ", "0123456789+-=()ni", strict=True))
+_SUBS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎", "0123456789+-=()", strict=True))
+_VULGAR = {c: unicodedata.normalize("NFKC", c).replace("⁄", "/") for c in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"}
+_LETTERS = (
+    "αβγδεζηθικλμνξρστυφχψωΓΔΘΛΞΠΣΦΨΩπϕϵµℓ",
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau "
+    "upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega pi phi epsilon "
+    "mu ell",
+)
+_COMMANDS = (
+    "×⋅·∙±∓≤≥⩽⩾≦≧≠≈≃≅≡∈∉∪∩∖∞∅Ø∠△…⋯⟨⟩〈〉→⇒∧∨∑∏∫⌊⌋⌈⌉°º",
+    "times cdot cdot cdot pm mp le ge le ge le ge ne approx approx cong equiv in notin cup cap "
+    "setminus infty emptyset emptyset angle triangle ldots ldots langle rangle langle rangle to "
+    "Rightarrow land lor sum prod int lfloor rfloor lceil rceil degree degree",
+)
+_SIGNS = {
+    **{
+        c: f"\\{name} "
+        for chars, names in (_LETTERS, _COMMANDS)
+        for c, name in zip(chars, names.split(), strict=True)
+    },
+    **dict.fromkeys("−–—﹣‐‑", "-"),
+    **dict.fromkeys("÷∕⁄", "/"),
+    **dict.fromkeys("′’‘", "'"),
+    **dict.fromkeys("“”", '"'),
+    **{c: f"\\mathbb{{{letter}}}" for c, letter in zip("ℝℤℕℚℂ", "RZNQC", strict=True)},
+    **dict(zip("″∣、。，；：（）【】｛｝٪％٫٬", '"|,.,;:()[]{}%%.,', strict=True)),
+    **dict.fromkeys("\u3000\u00a0\u2009\u202f\u2002\u2003\u2062", " "),
+    **dict.fromkeys("\u200b\u200c\u200d\ufeff\u2060\u2061", ""),
+    "√": r"\sqrt",
+    "∛": r"\sqrt[3]",
+    "∜": r"\sqrt[4]",
+}
+_SPECIAL = re.compile("[" + re.escape("".join([*_SIGNS, *_VULGAR, *_SUPERS, *_SUBS])) + "]+")
+
+_END = r"(?![a-zA-Z])"
+_DROPPED = re.compile(
+    r"\\(?:left|right|[bB]ig+[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|boldsymbol"
+    r"|mathstrut|hfill|hline|noindent|centering|large|Large|normalsize|strut|rm|bf|it|tt)"
+    rf"{_END}"
+)
+_NO_DELIMITER = re.compile(rf"\\(?:left|right){_END}\s*\.")
+_SPACES = re.compile(
+    rf"\\(?:[,;:> ]|(?:quad|qquad|enspace|thinspace|medspace){_END}|hspace\*?\{{[^{{}}]*\}}"
+    r"|[hv]?phantom\{[^{}]*\})|~|&nbsp;"
+)
+_ALIASES = [
+    (re.compile(pattern), into)
+    for pattern, into in (
+        (rf"\\(?:dfrac|tfrac|cfrac|sfrac|nicefrac){_END}", r"\\frac"),
+        (rf"\\(?:dbinom|tbinom){_END}", r"\\binom"),
+        (rf"\\(?:leq|leqslant|leqq){_END}", r"\\le "),
+        (rf"\\(?:geq|geqslant|geqq){_END}", r"\\ge "),
+        (rf"\\neq{_END}|\\not\s*=", r"\\ne "),
+        (rf"\\lt{_END}|&lt;", "<"),
+        (rf"\\gt{_END}|&gt;", ">"),
+        (rf"\\lbrace{_END}", r"\\{"),
+        (rf"\\rbrace{_END}", r"\\}"),
+        (rf"\\lbrack{_END}", "["),
+        (rf"\\rbrack{_END}", "]"),
+        (rf"\\(?:lvert|rvert|vert){_END}", "|"),
+        (rf"\\(?:dots|cdots|dotsc|dotsb|dotsm|hdots){_END}", r"\\ldots "),
+        (rf"\\varnothing{_END}", r"\\emptyset "),
+        (rf"\\(?:backslash|smallsetminus){_END}", r"\\setminus "),
+        (rf"\\varphi{_END}", r"\\phi "),
+        (rf"\\varepsilon{_END}", r"\\epsilon "),
+        (rf"\\ast{_END}", "*"),
+        (rf"\^\s*(?:\{{\s*\\(?:circ|degree)\s*\}}|\\(?:circ|degree){_END})", r"\\degree "),
+        (rf"\\(?:degrees|textdegree){_END}", r"\\degree "),
+        (rf"\\(?:colon|ratio){_END}", ":"),
+        (r"\\!", ""),
+    )
+]
+_MARKDOWN = re.compile(r"\*\*(.+?)\*\*|__(.+?)__|`+([^`]+)`+", re.DOTALL)
+_GROUPED = re.compile(
+    r"(?<![\d.,])\d{1,3}(?:(?:\\,|\{,\}|\{\\,\}|,\\!\s*|,\\,|\\ )\d{3})+(?:,\d{3})*(?!\d)"
+)
+_SEPARATOR = re.compile(r"\\,|\{,\}|\{\\,\}|,\\!\s*|,\\,|\\ |,")
+_COMMAS = re.compile(r"(?<![\d.,(\[{])[1-9]\d{0,2}(?:,\d{3})+(?!\d)")
+_DOUBLED = re.compile(r"(?<!\\)\\\\(?=[a-zA-Z(){}\[\],;!% ])")
+_SINGLE = re.compile(r"(?<!\\)(?:\\\\)*\\(?!\\)")
+_FENCES = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
+
+
+def unwrapped(text: str) -> str:
+    r"""The text without what only displays it: `$…$`, `\(…\)`, bold, a full stop at the end."""
+    before = None
+    while text != before:
+        before = text
+        text = text.strip()
+        if text.endswith(".") and not text.endswith("..."):
+            text = text[:-1].rstrip()
+        if text.endswith("\\") and not text.endswith("\\\\"):
+            text = text[:-1].rstrip()
+        for left, right in _FENCES:
+            inner = text[len(left) : -len(right)]
+            if (
+                len(text) >= len(left) + len(right)
+                and text.startswith(left)
+                and text.endswith(right)
+                and not inner.endswith("\\")
+                and left not in inner
+                and right not in inner
+            ):
+                text = inner
+    return text
+
+
+@lru_cache(maxsize=1 << 15)
+def normalised(text: str) -> str:
+    """The answer in the one spelling that the parser reads; thousands separators are gone."""
+    text = _single_backslashes(text)
+    if not text.isascii():
+        text = _ascii(text)
+    text = unwrapped(text)
+    if not any(mark in text for mark in ("\\", "*", "`", "{,}", "__")):
+        return _plain(text)
+    text = _MARKDOWN.sub(lambda m: m.group(1) or m.group(2) or m.group(3), text)
+    text = _GROUPED.sub(lambda m: _SEPARATOR.sub("", m.group(0)), text)
+    text = _DROPPED.sub(" ", _NO_DELIMITER.sub(" ", text))
+    for pattern, into in _ALIASES:
+        text = pattern.sub(into, text)
+    text = _SPACES.sub(" ", text)
+    for escaped in "$%#&_":
+        text = text.replace(f"\\{escaped}", escaped)
+    return _plain(unwrapped(text.replace("{,}", ",")))
+
+
+def _plain(text: str) -> str:
+    text = text.replace("<=", r"\le ").replace(">=", r"\ge ").replace("!=", r"\ne ")
+    text = text.replace("...", r"\ldots ").replace("~", " ")
+    text = _COMMAS.sub(lambda m: m.group(0).replace(",", ""), text)
+    return " ".join(text.split())
+
+
+def _single_backslashes(text: str) -> str:
+    r"""A text in which every backslash is doubled (`\\frac`), as JSON leaves it, made single."""
+    if "\\\\" in text and _DOUBLED.search(text) and not _SINGLE.search(text):
+        return text.replace("\\\\", "\\")
+    return text
+
+
+def _ascii(text: str) -> str:
+    text = _SPECIAL.sub(_mapped, text)  # before NFKC, which would turn x² into x2
+    text = unicodedata.normalize("NFKC", text)
+    return "".join(
+        str(unicodedata.decimal(c)) if not c.isascii() and c.isdecimal() else c for c in text
+    )
+
+
+def _mapped(match: re.Match[str]) -> str:
+    out, run, at = [], match.group(0), 0
+    while at < len(run):
+        char = run[at]
+        table = _SUPERS if char in _SUPERS else _SUBS if char in _SUBS else None
+        end = at + 1
+        if table is not None:
+            while end < len(run) and run[end] in table:
+                end += 1
+            script = "".join(table[c] for c in run[at:end])
+            out.append(("^{" if table is _SUPERS else "_{") + script + "}")
+        elif char in _VULGAR:
+            top, _, bottom = _VULGAR[char].partition("/")
+            out.append(rf"\frac{{{top}}}{{{bottom}}}")
+        else:
+            out.append(_SIGNS[char])
+        at = end
+    return "".join(out)

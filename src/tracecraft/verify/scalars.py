@@ -1,0 +1,174 @@
+"""One value beside another: percent, degrees, bases, ratios, rounding, then plain equality."""
+
+from fractions import Fraction
+from math import log10
+
+from tracecraft.verify.evaluate import differ, exact, precise, same
+from tracecraft.verify.nodes import Call, Node, Number, symbols
+from tracecraft.verify.ruling import OPEN, Ruling, no, unsure, yes
+
+__all__ = ["rounding", "scalar"]
+
+_HUNDRED = Number(Fraction(100))
+_LEAST_DIGITS = 4
+"""Significant digits from which a decimal stands for an exact reference."""
+
+
+def scalar(a: Node, b: Node) -> Ruling:
+    """Whether the answer `b` has the value of the reference `a`."""
+    for op, rule in (
+        ("percent", _percent),
+        ("degree", _degree),
+        ("base", _base),
+        ("ratio", _ratio),
+    ):
+        if any(isinstance(n, Call) and n.op == op for n in (a, b)):
+            return rule(a, b)
+    return _plain(a, b)
+
+
+def _inner(node: Node, op: str) -> Node | None:
+    match node:
+        case Call(name, (inner,)) if name == op:
+            return inner
+        case Call("neg", (Call(name, (inner,)),)) if name == op:
+            return Call("neg", (inner,))
+    return None
+
+
+def _plain(a: Node, b: Node) -> Ruling:
+    equal = same(a, b)
+    if equal:
+        return yes("equal")
+    close = rounding(a, b)
+    if close is not None:
+        return close
+    if equal is None:
+        return OPEN
+    return no("another value")
+
+
+def _percent(a: Node, b: Node) -> Ruling:
+    left, right = _inner(a, "percent"), _inner(b, "percent")
+    if left is not None and right is not None:
+        return _plain(left, right)
+    if left is None and right is None:
+        return _plain(a, b)
+    if same(a, b):
+        return yes("percent")
+    bare = _plain(left or a, right or b)
+    return bare.flagged("percent") if bare.holds else bare
+
+
+def _degree(a: Node, b: Node) -> Ruling:
+    left, right = _inner(a, "degree"), _inner(b, "degree")
+    if left is None and right is None:
+        return _plain(a, b)
+    bare = _plain(left or a, right or b)
+    if bare.holds or (left is not None and right is not None):
+        return bare
+    if same(a, b):
+        return yes("radians", "radians")
+    return bare
+
+
+def _base(a: Node, b: Node) -> Ruling:
+    left, right = _digits(a), _digits(b)
+    if left is None or right is None:
+        return no("another value") if left or right else OPEN
+    if left[1] is not None and right[1] is not None:
+        return yes("base") if left == right else no("base")
+    return yes("base", "base") if left[0] == right[0] else unsure("a base on one side only")
+
+
+def _digits(node: Node) -> tuple[Fraction, Fraction | None] | None:
+    match node:
+        case Call("base", (Number(value), base)):
+            return value, exact(base)
+        case Number(value):
+            return value, None
+    return None
+
+
+def _ratio(a: Node, b: Node) -> Ruling:
+    match a, b:
+        case Call("ratio", left), Call("ratio", right):
+            if len(left) != len(right):
+                return no("ratio")
+            for i in range(1, len(left)):
+                crossed = same(Call("mul", (left[0], right[i])), Call("mul", (right[0], left[i])))
+                if not crossed:
+                    return no("ratio") if crossed is False else OPEN
+            return yes("ratio")
+    ruling = _plain(a, b)
+    return ruling.flagged("ratio") if ruling.holds else ruling
+
+
+def _decimal(node: Node) -> tuple[Fraction, Fraction, int] | None:
+    """A decimal as written: its value, half a unit of its last digit, its significant digits."""
+    match node:
+        case Number(value, decimals) if decimals is not None:
+            scaled = abs(value) * 10**decimals
+            return value, Fraction(1, 2 * 10**decimals), len(str(int(scaled))) if scaled else 0
+        case Call("neg", (inner,)):
+            found = _decimal(inner)
+            return None if found is None else (-found[0], found[1], found[2])
+        case Call("percent", (inner,)):
+            found = _decimal(inner)
+            return None if found is None else (found[0] / 100, found[1] / 100, found[2])
+        case Call(
+            "mul", (inner, Call("pow", (Number(Fraction(numerator=10, denominator=1)), _)) as power)
+        ):
+            found, scale = _decimal(inner), exact(power)
+            if found is not None and scale is not None:
+                return found[0] * scale, found[1] * scale, found[2]
+    return None
+
+
+def rounding(a: Node, b: Node) -> Ruling | None:
+    """Whether one of two unequal values is the other, rounded as written; None where neither is.
+
+    A reference with decimals says how far it was rounded, so an answer that rounds to it is
+    right. A decimal answer to an exact reference must show four significant digits.
+    """
+    if symbols(a) or symbols(b):
+        return None
+    written, given = _decimal(a), _decimal(b)
+    left, right = precise(a), precise(b)
+    if left is None or right is None or differ(left, right, 0.2):
+        return None
+    gap = abs(left - right)
+    slack = 1 + 1e-9
+    if written is not None and (given is None or given[1] < written[1]):
+        value, half, _ = written
+        whole = exact(b)
+        if gap <= _float(half) * slack and not (whole is not None and whole.denominator == 1):
+            return yes("rounded", "rounded")
+        return None
+    if given is not None and (written is None or written[1] < given[1]):
+        _, half, digits = given
+        if exact(a) is not None and _terminates(a):
+            return None if gap > _float(half) * slack or digits < 3 else unsure("rounded")
+        if gap <= _float(half) * slack:
+            if digits >= _LEAST_DIGITS:
+                return yes("rounded", "rounded")
+            return unsure(f"rounded to {digits} digits")
+    return None
+
+
+def _terminates(node: Node) -> bool:
+    found = exact(node)
+    if found is None:
+        return False
+    bottom = found.denominator
+    for prime in (2, 5):
+        while bottom % prime == 0:
+            bottom //= prime
+    return bottom == 1
+
+
+def _float(value: Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return 10.0 ** min(log10(value.numerator) - log10(value.denominator), 300)

@@ -1,0 +1,63 @@
+"""Math-Verify as a second reader, without its timeouts: run it only where it can be killed."""
+
+import logging
+from typing import Any
+
+from tracecraft.verify.ruling import Ruling, no, unsure, yes
+
+__all__ = ["prepare", "symbolic"]
+
+
+def prepare() -> None:
+    """Import Math-Verify and build its parser's tables."""
+    logging.getLogger("math_verify").setLevel(logging.ERROR)
+    logging.getLogger("latex2sympy2_extended").setLevel(logging.ERROR)
+    symbolic(r"\frac{1}{2}", "0.5")
+
+
+def symbolic(reference: str, answer: str) -> Ruling:
+    """Whether Math-Verify takes the two for equal, checked again by their values."""
+    from math_verify.grader import verify
+
+    gold, given = _parsed(reference), _parsed(answer)
+    if not gold or not given:
+        return unsure("not understood")
+    options: dict[str, Any] = {"timeout_seconds": None, "raise_on_error": False}
+    if verify(gold, given, float_rounding=10, numeric_precision=30, strict=True, **options):
+        return _checked(gold, given, "math-verify")
+    if verify(
+        gold,
+        given,
+        float_rounding=10,
+        numeric_precision=30,
+        allow_set_relation_comp=True,
+        **options,
+    ):
+        return _checked(gold, given, "math-verify sets", "set")
+    return no("math-verify")
+
+
+def _parsed(text: str) -> list[Any]:
+    from math_verify import LatexExtractionConfig
+    from math_verify.parser import parse
+
+    return list(
+        parse(
+            f"\\boxed{{{text}}}",
+            extraction_config=(LatexExtractionConfig(boxed_match_priority=0),),
+            parsing_timeout=None,
+            fallback_mode="no_fallback",
+            raise_on_error=False,
+        )
+    )
+
+
+def _checked(gold: list[Any], given: list[Any], rule: str, *flags: str) -> Ruling:
+    """A yes between two numbers must also hold to a relative 1e-6 at thirty digits."""
+    a, b = gold[0], given[0]
+    if getattr(a, "is_number", False) and getattr(b, "is_number", False):
+        left, right = a.evalf(30), b.evalf(30)
+        size = max(abs(left), abs(right))
+        if size and not abs(left - right) <= size * 1e-6:
+            return no("another value")
+    return yes(rule, *flags)

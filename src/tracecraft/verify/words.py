@@ -1,0 +1,110 @@
+"""Answers in words: letters of options, yes and no, names, clock times, dates, numbers spelled."""
+
+import re
+from functools import lru_cache
+
+__all__ = ["choice", "clock", "said", "spelled", "without_letter"]
+
+_WRAPPER = re.compile(
+    r"\\(?:text|mathrm|mbox|textrm|textbf|textit|textnormal|mathbf|operatorname|emph|hbox|textsf"
+    r"|underline|rm|bf)\s*\{([^{}]*)\}"
+)
+_CHOICE = re.compile(
+    r"^(?:option|choice|answer)?\s*[(\[]?\s*([A-J])\s*[)\]]?\s*[.:]?$", re.IGNORECASE
+)
+_LETTERED = re.compile(r"^\(\s*([A-J])\s*\)\s*[.:,]?\s*(.+)$|^([A-J])\s*[).:]\s*(.+)$", re.DOTALL)
+_CLOCK = re.compile(
+    r"^(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?\s*(a\.?\s*m\.?|p\.?\s*m\.?|noon|midnight)?\.?$",
+    re.IGNORECASE,
+)
+_MONTHS = (
+    ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
+)
+_SAME = {
+    "true": "yes", "correct": "yes", "false": "no", "incorrect": "no", "wrong": "no",
+    "no solution": "none", "no solutions": "none", "no real solution": "none", "empty": "none",
+    "no real solutions": "none", "empty set": "none", "emptyset": "none", "no such": "none",
+    "none exist": "none", "no values": "none", "there are no solutions": "none",
+    "there is no solution": "none", "no integer solutions": "none", "no such integers": "none",
+    "does not exist": "undefined", "dne": "undefined", "diverges": "undefined",
+    "infinite": "infinitely many", "infinity": "infinitely many", "infty": "infinitely many",
+    "infinitely many solutions": "infinitely many", "an infinite number": "infinitely many",
+    "all real numbers": "reals", "all reals": "reals", "mathbb r": "reals", "real numbers": "reals",
+    "set of all real numbers": "reals", "any real number": "reals",
+}  # fmt: skip
+_ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000}
+_FILLER = frozenset(["a", "an", "the", "of", "is", "are", "be", "it", "its", "option", "so", "only"])
+
+
+@lru_cache(maxsize=1 << 14)
+def bare(text: str) -> str:
+    r"""Without `\text{…}` and the like."""
+    before = None
+    while text != before:
+        before, text = text, _WRAPPER.sub(r"\1", text)
+    return " ".join(text.split())
+
+
+def choice(text: str) -> str | None:
+    """The letter of an option, where the answer is nothing else."""
+    plain = bare(text)
+    match = _CHOICE.match(plain)
+    if match is None or (plain.islower() and len(plain) < 3):
+        return None
+    return match.group(1).upper()
+
+
+def without_letter(text: str) -> tuple[str | None, str]:
+    """`(C) 5` as its letter and the rest."""
+    match = _LETTERED.match(bare(text))
+    if match is None:
+        return None, text
+    return match.group(1) or match.group(3), (match.group(2) or match.group(4)).strip()
+
+
+def clock(text: str) -> tuple[int, int, int, str] | None:
+    """A time of day as hour, minute, second and `am`, `pm` or nothing."""
+    match = _CLOCK.match(bare(text))
+    if match is None:
+        return None
+    hour, minute, second, half = match.groups()
+    half = re.sub(r"[.\s]", "", half or "").lower()
+    half = {"noon": "pm", "midnight": "am"}.get(half, half)
+    if not (minute or half) or int(minute or 0) > 59 or int(hour) > 24:
+        return None
+    return int(hour), int(minute or 0), int(second or 0), half
+
+
+@lru_cache(maxsize=1 << 14)
+def said(text: str) -> str:
+    """Words in one form: lower case, no punctuation, no articles, synonyms of `none` and so on."""
+    plain = re.sub(r"\\([a-zA-Z]+)", r" \1 ", bare(text))
+    plain = re.sub(r"\b(?:text|mathrm|textbf)\b", " ", plain)
+    words = re.sub(r"[^\w%+\-/.]+", " ", plain.lower()).replace("_", " ")
+    kept = [w.strip(".") for w in words.split() if w.strip(".") not in _FILLER]
+    whole = " ".join(w for w in kept if w)
+    if any(w in _MONTHS for w in kept):
+        whole = " ".join(sorted(re.sub(r"(?<=\d)(?:st|nd|rd|th)$", "", w) for w in kept))
+    return _SAME.get(whole, whole)
+
+
+def spelled(text: str) -> int | None:
+    """The value of a number in English words."""
+    words = re.sub(r"[-\s]+", " ", bare(text).lower()).replace(" and ", " ").split()
+    if not words or len(words) > 12:
+        return None
+    total, part = 0, 0
+    for word in words:
+        if word in _ONES:
+            part += _ONES.index(word)
+        elif word in _TENS:
+            part += 20 + 10 * _TENS.index(word)
+        elif word == "hundred":
+            part = max(part, 1) * 100
+        elif word in _SCALES:
+            total, part = total + max(part, 1) * _SCALES[word], 0
+        else:
+            return None
+    return total + part
