@@ -67,7 +67,7 @@ def find(
             raise DataError(f"{where}: map.{name}: no column {path!r}{hint}")
         found[name] = path
     lower = {name.lower(): name for name in reversed(theirs)}
-    taken = {root(path, theirs) for path in found.values()}
+    taken = {path for path in found.values() if path in theirs}
     for name in ours:
         usual = USUAL.get(name, (name,))
         match = next((lower[one] for one in usual if one in lower), None)

@@ -111,10 +111,15 @@ class Manner:
         lists = [[_many(v) for v in columns.values(piece, self.paths[name])] for name in pair]
         rows = []
         for parts in zip(*lists, strict=True):
-            if len({len(part) for part in parts}) > 1:
-                raise DataError(f"{self.where}: a row has {len(parts[0])} thoughts for "
-                                f"{len(parts[1])} responses")  # fmt: skip
-            rows.append(list(zip(*parts, strict=True)) or [(None,) * len(pair)])
+            most = max(len(part) for part in parts) or 1
+            whole = [part or [None] * most for part in parts]
+            if any(len(part) != most for part in whole):
+                counts = " and ".join(str(len(part)) for part in whole)
+                raise DataError(
+                    f"{self.where}: a row has {counts} texts in {' and '.join(pair)}"
+                    "\n  next   correct the row: each thought needs its response"
+                )
+            rows.append(list(zip(*whole, strict=True)))
         return rows
 
     def _thought(self, *parts: str | None) -> think.Thought | None:

@@ -109,10 +109,15 @@ class Traces(Source, use="traces", version=1):
             if self.path and self.layout:
                 name = f"hf:{self._set.repo}"
             made = manner.traces(piece, self.source or name)
-            filled |= {n for n in self.map if n in TEXTS or made[n].null_count() < made.height}
+            filled |= {n for n in self.map if self._told(made, n)}
             rows += piece.height
             yield made
         check_filled(place.where, rows, self.map, filled)
+
+    def _told(self, made: pl.DataFrame, name: str) -> bool:
+        if name in TEXTS:
+            return bool((made["finish"] != "failed").any())
+        return bool((made[name].cast(pl.String).fill_null("") != "").any())
 
     def _manner(self, place: Opened, theirs: list[str]) -> Manner:
         known = self._set
