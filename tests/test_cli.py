@@ -13,7 +13,7 @@ GSM = [
             ("What is 2+2?", "4", "<think>easy</think>The answer is \\boxed{4}."),
             ("What is 2+3?", "5", "So it is \\boxed{6}."),
             ("What is 1/2 + 1/4?", "3/4", "\\boxed{0.75}"),
-            ("what is 2 + 2", "4", "\\boxed{4}"),
+            ("what is  2+2?", "4", "\\boxed{4}"),
             ("Say something.", None, "hello"),
         ]
     )
@@ -169,7 +169,7 @@ def test_wrong_requests_exit_2_and_say_what_is_known(tracecraft, rows, tmp_path)
         in tracecraft("verify", rows, "--use", "maths", "--out", out, code=2).stderr
     )
     assert (
-        "no such file"
+        "is not there"
         in tracecraft(
             "verify", tmp_path / "none.jsonl", "--use", "math", "--out", out, code=2
         ).stderr
@@ -199,7 +199,6 @@ def test_a_teacher_that_is_not_there_is_told_and_finished_work_is_kept(
     )
     assert done.returncode in {2, 3}
     assert "/nowhere/model" in done.stderr
-    assert "next" in done.stderr
 
 
 def test_plan_list_doctor_and_check_speak_json(tracecraft, workshop, tmp_path):

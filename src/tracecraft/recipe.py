@@ -91,6 +91,7 @@ def build(mapping: Mapping[str, Any], path: Path) -> Recipe:
         spec, entries[i] = _stage(entry, known, path, f"{path}: stages[{i}]", seed)
         known.add(spec.name)
         steps.append(spec)
+    raw |= {"inputs": inputs, "stages": entries}
     raw["name"] = _named(raw.get("name") or path.stem, path)
     resolved = {key: _plain(raw[key]) for key in SECTIONS if raw.get(key) not in (None, [], {})}
     return Recipe(raw["name"], path, tuple(steps), resolved)
@@ -124,7 +125,7 @@ def plug_point(use: Any, where: str) -> type[Stage] | type[Job]:
     """Whether a `use:` names a stage or a job.
 
     Raises:
-        UnknownPlugin: neither.
+        RecipeError: neither.
     """
     for point in (Stage, Job):
         try:
@@ -132,7 +133,8 @@ def plug_point(use: Any, where: str) -> type[Stage] | type[Job]:
         except UnknownPlugin:
             continue
         return point
-    raise UnknownPlugin(f"{where}: stage", use, [*Stage.known, *Job.known])
+    known = [*Stage.known, *Job.known]
+    raise RecipeError(f"{where}.use: unknown stage {use!r}" + did_you_mean(str(use), known))
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from tracecraft.curate.source import Source
 from tracecraft.errors import BrokenContract, StageError
 from tracecraft.history import Attempt, Run
 from tracecraft.plan import Plan, Planned
-from tracecraft.schema import DROPPED
 from tracecraft.stage import Ask, Desk, Job, Marker, Progress, Stage
 from tracecraft.store import Claims, Dataset, Manifest, write_shard
 from tracecraft.version import made_by
@@ -94,7 +93,7 @@ def _finish(
         watch.advanced(step, progress)
 
     desk = Desk(completions=completions, scratch=step.home / "scratch", report=report)
-    claims = Claims(step.home / "claims")
+    claims = Claims(plan.store / "claims" / step.home.name)
     try:
         manifest = _do(step, desk, claims)
     except (OSError, MemoryError, pl.exceptions.PolarsError) as error:
@@ -106,8 +105,7 @@ def _finish(
         claims.close()
     manifest = replace(manifest, seconds=round(time.monotonic() - begun, 3), facts=last)
     manifest.write(step.home)
-    for leftover in ("claims", "scratch"):
-        shutil.rmtree(step.home / leftover, ignore_errors=True)
+    shutil.rmtree(step.home / "scratch", ignore_errors=True)
     attempt.event("finished", step, manifest)
     watch.finished(step, manifest)
 
@@ -129,19 +127,37 @@ def _do(step: Planned, desk: Desk, claims: Claims) -> Manifest:
         return _read(step, part, desk)
     inputs = [Dataset.open(home) for home in step.inputs]
     if isinstance(part, Job):
-        return _work(step, part, inputs, desk)
+        return _alone(step, claims, lambda: _work(step, part, inputs, desk))
     others = [dataset.scan() for dataset in inputs[1:]]
     for table, schema in zip([inputs[0].scan(), *others], part.needs(), strict=False):
         _require(table, schema, f"{step.spec.name} reads")
     if part.scope == "dataset":
-        whole = part(inputs[0].scan(), *others).collect()
-        records = [_settled(step, part, "00000", whole, inputs[0].rows)]
-    elif isinstance(part, Marker):
+        return _alone(step, claims, lambda: _whole(step, part, inputs[0], others))
+    if isinstance(part, Marker):
         records = _mark(step, part, inputs, others, desk, claims)
     else:
         with part.open(desk) as ask:
             records = _each(step, part, inputs[0], lambda b: ask(b.scan(), *others), claims, desk)
     return _manifest(step, records)
+
+
+def _alone(step: Planned, claims: Claims, work: Callable[[], Manifest]) -> Manifest:
+    """What cannot be shared: this process does it, or waits for the one that does."""
+    while True:
+        with claims.hold("whole") as ours:
+            if step.state == "cached":
+                return Manifest.read(step.home)
+            if ours:
+                manifest = work()
+                manifest.write(step.home)  # before the claim goes, so that nobody starts over
+                return manifest
+        time.sleep(WAIT_SECONDS)
+
+
+def _whole(step: Planned, part: Stage, rows: Dataset, others: list[pl.LazyFrame]) -> Manifest:
+    """A stage that needs all rows at once."""
+    table = part(rows.scan(), *others).collect()
+    return _manifest(step, [_settled(step, part, "00000", table, rows.rows)])
 
 
 def _read(step: Planned, source: Source, desk: Desk) -> Manifest:
@@ -249,7 +265,7 @@ def _each(
 
 def _settled(step: Planned, part: Stage, name: str, table: pl.DataFrame, rows: int) -> Record:
     begun = time.monotonic()
-    _require(table.lazy().drop(DROPPED, strict=False), part.writes, f"{step.spec.name} writes")
+    _require(table.lazy(), part.gives(), f"{step.spec.name} writes")
     record = settle(step.home, name, table, rows, part.shard_rows, fans_out=part.fans_out)
     record = replace(record, seconds=round(time.monotonic() - begun, 3))
     record.write(step.home, name)

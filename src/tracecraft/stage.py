@@ -66,6 +66,10 @@ class Stage(Plugin, kind="stage"):
         """`reads`, where it depends on the options."""
         return self.reads
 
+    def gives(self) -> pl.Schema:
+        """`writes`, where it depends on the options."""
+        return self.writes
+
     @contextmanager
     def open(self, desk: Desk) -> Iterator[Ask]:
         """Whatever is costly to start (a model, worker processes) is held open while the runner

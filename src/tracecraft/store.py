@@ -209,15 +209,18 @@ class Claims:
                     path.unlink()
 
     def close(self) -> None:
-        """Stop the heartbeat."""
+        """Stop the heartbeat, and leave no empty folder."""
         self._stop.set()
         if self._pulse is not None:
             self._pulse.join()
+        with contextlib.suppress(OSError), self._lock():
+            self.folder.rmdir()
 
     def _take(self, path: Path) -> bool:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
             with self._lock():
+                self.folder.mkdir(exist_ok=True)
                 if path.exists() and not self._stale(path):
                     return False
                 path.write_text(self.me)
@@ -228,7 +231,7 @@ class Claims:
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         """Two processes that find the same stale claim must not both take it."""
-        handle = os.open(self.folder / ".lock", os.O_CREAT | os.O_RDWR)
+        handle = os.open(self.folder.parent / ".lock", os.O_CREAT | os.O_RDWR)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

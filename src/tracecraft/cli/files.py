@@ -142,7 +142,7 @@ def _carry_out(
     begun = time.monotonic()
     table, ours = _opened(files, mapping, wanted)
     made = _asked(stage, ours, quiet=as_json)
-    added = [c for c in made.columns if c not in ours.columns or c in {*stage.writes, DROPPED}]
+    added = [c for c in made.columns if c not in ours.columns or c in {*stage.gives(), DROPPED}]
     added = [c for c in added if c not in wanted]
     whole = table.drop(added, strict=False).hstack(made.select(added))
     told: dict[str, Any] = {"command": stage.use, "rows_in": table.height}
