@@ -61,13 +61,15 @@ def _write_parts(
     """One part a domain, and how many rows each has."""
     parts: dict[str, list[Shard]] = {}
     for shard in dataset.shards:
-        parts.setdefault(shard.path.parent.name, []).append(shard)
+        if shard.rows:
+            parts.setdefault(shard.path.parent.name, []).append(shard)
     rows: dict[str, int] = {}
     for domain, shards in sorted(parts.items()):
         tables = _tables(shards, columns, advance)
         rows[domain] = write_part(tables, _schema(shards, columns), into / domain)
-    if not rows:
-        rows["train"] = write_part(iter(()), EXAMPLE, into / "train")
+    if not rows:  # a yield of nothing is still a dataset that opens
+        schema = _schema(list(dataset.shards), columns) if dataset.shards else EXAMPLE
+        rows["train"] = write_part(iter(()), schema, into / "train")
     write_json(into / "dataset_dict.json", {"splits": list(rows)})
     return rows
 
