@@ -10,6 +10,14 @@ EMPTY = pl.DataFrame(
 )
 
 
+def taken(sql: str) -> pl.Expr:
+    where = "f: rules[0].when"
+    test = parse(sql, where)
+    check_words(sql, EMPTY.schema, where)
+    check_type(test, EMPTY, where)
+    return test
+
+
 @pytest.mark.parametrize(
     "sql",
     [
@@ -27,10 +35,7 @@ EMPTY = pl.DataFrame(
     ],
 )
 def test_a_test_of_one_row_is_taken(sql: str) -> None:
-    test = parse(sql, "f: r")
-    check_words(sql, EMPTY.schema, "f: r")
-    check_type(test, EMPTY, "f: r")
-    assert set(columns(test)) <= set(EMPTY.columns)
+    assert set(columns(taken(sql))) <= set(EMPTY.columns)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +63,6 @@ def test_a_test_of_one_row_is_taken(sql: str) -> None:
     ],
 )
 def test_what_is_no_test_of_one_row_is_refused(sql: str, told: str) -> None:
-    with pytest.raises(RuleError, match="^f: rules") as caught:
-        test = parse(sql, "f: rules[0].when")
-        check_words(sql, EMPTY.schema, "f: rules[0].when")
-        check_type(test, EMPTY, "f: rules[0].when")
+    with pytest.raises(RuleError, match=r"^f: rules\[0\]") as caught:
+        taken(sql)
     assert told in str(caught.value)

@@ -177,7 +177,7 @@ def test_a_table_of_other_columns_is_checked_against_itself(tmp_path: Path) -> N
         Filter(rules=path, columns=("scores",))
     declared = written(tmp_path, text + "columns: {score: Float64}\n")
     assert Filter(rules=declared).needs() == (pl.Schema({"score": pl.Float64}),)
-    with pytest.raises(RuleError, match="columns.score: no type 'float'"):
+    with pytest.raises(RuleError, match=r"columns\.score: no type 'float'"):
         RuleFile.load(written(tmp_path, text + "columns: {score: float}\n"))
 
 
@@ -212,3 +212,10 @@ def test_a_case_with_a_wrong_cell_is_told(tmp_path: Path, row: str, told: str) -
     with pytest.raises(RuleError) as caught:
         file.broken_cases("f")
     assert told in str(caught.value)
+
+
+def test_a_long_text_of_a_case_is_written_by_its_unit(tmp_path: Path) -> None:
+    more = r"  - {expect: unboxed, row: {response: {repeat: 'so ', times: 900}}}"
+    file = RuleFile.load(written(tmp_path, RULES + more + "\n"))
+    assert file.cases[2].row["response"] == "so " * 900
+    assert file.broken_cases("f") == []

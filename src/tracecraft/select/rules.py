@@ -54,10 +54,18 @@ class Rule(_Part):
 
 
 class Case(_Part):
-    """A row, and what must become of it: the name of a drop, or `keep`."""
+    """A row, and what must become of it: the name of a drop, or `keep`.
+
+    A long text may be written `{repeat: text, times: n}`.
+    """
 
     expect: str
     row: dict[str, Any]
+
+    @field_validator("row", mode="after")
+    @classmethod
+    def _unfolded(cls, row: dict[str, Any]) -> dict[str, Any]:
+        return {name: _repeated(value) for name, value in row.items()}
 
 
 class Measured(_Part):
@@ -277,6 +285,13 @@ def _row(case: Case, schema: pl.Schema, where: str, file: RuleFile) -> pl.DataFr
         except (TypeError, OverflowError, pl.exceptions.PolarsError):
             raise RuleError(f"{where}.row.{name}: {case.row[name]!r} is no {kind}") from None
     return pl.DataFrame(cells)
+
+
+def _repeated(value: Any) -> Any:
+    match value:
+        case {"repeat": str(text), "times": int(times), **more} if not more:
+            return text * times
+    return value
 
 
 def _bracketed(text: str) -> str:
