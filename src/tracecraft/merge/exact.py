@@ -5,64 +5,24 @@ a few blocks. Block borders depend on the shape alone: any number of threads giv
 """
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from math import gcd, inf, sqrt
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracecraft.errors import DataError
 from tracecraft.merge.dtypes import Float
-from tracecraft.merge.quantile import Bracket, bracket, select
+from tracecraft.merge.operands import Operands, Settled
+from tracecraft.merge.quantile import Bracket, Counts, bracket, radix, select
 
-BLOCK = 1 << 18
-"""Weights in a block: two operands of it and their scratch stay in a core's second cache."""
 SAMPLE = 1 << 16
 """Scores from which the quantiles are bracketed; their number changes speed, never results."""
 QUARTILES = (0.25, 0.5, 0.75)
 
-Result = TypeVar("Result")
 Scores = NDArray[np.float32]
-Block = tuple[NDArray[Any], NDArray[Any], np.uint32, np.uint32]
-"""The bits of base and other, and the shifts that make them float32 bits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two tensors of one shape, as rows."""
-
-    name: str
-    rows: int
-    width: int
-    base: Float
-    other: Float
-    read: Callable[[int, int], tuple[NDArray[Any], NDArray[Any]]]
-    """Rows [first, last) of both, as their types' bits, two-dimensional."""
-    team: Executor | None = None
-    """Who shares the blocks; None: the caller alone."""
-
-    @property
-    def size(self) -> int:
-        """Weights a tensor."""
-        return self.rows * self.width
-
-    def block(self, first: int, last: int, *, wide: bool = False) -> Block:
-        """Rows [first, last) for the kernels; `wide` makes float32 bits of both."""
-        base, other = self.read(first, last)
-        if wide or self.base != self.other or self.base.shift is None:
-            return self.base.widen(base), self.other.widen(other), np.uint32(0), np.uint32(0)
-        shift = np.uint32(self.base.shift)
-        return base, other, shift, shift
-
-    def each(self, work: Callable[[int, int], Result]) -> list[Result]:
-        """What `work` gives for the borders of every block of rows, in order."""
-        step = max(1, BLOCK // max(1, self.width))
-        firsts = range(0, self.rows, step)
-        lasts = [min(self.rows, first + step) for first in firsts]
-        return list((self.team.map if self.team else map)(work, firsts, lasts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,29 +36,15 @@ class Weighed:
     scale: float
     """A power of two that keeps the smallest scores in float32; for one row the inverse of its
     importance, which cancels and would only round."""
+    zeros: int
+    """Scores that are zero."""
     sample: Scores
-    """Some of the scores, sorted, times `scale`."""
+    """Some of the others, sorted, times `scale`; all of a small tensor."""
     delta: float
     """Euclidean norm of other - base."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What a fusion did to one tensor."""
-
-    threshold: float
-    """The least score that takes the other's weight; infinite where nothing has importance."""
-    taken: int
-    """Weights taken from the other."""
-    kl: float
-    """Mean importance of the rows, in nats."""
-    delta: float
-    """Euclidean norm of other - base."""
-    moved: float
-    """Euclidean norm of fused - base."""
-
-
-def weigh(pair: Pair) -> Weighed:
+def weigh(pair: Operands) -> Weighed:
     """The importance of each row, and a sample of the scores.
 
     Raises:
@@ -111,16 +57,16 @@ def weigh(pair: Pair) -> Weighed:
     while gcd(step, pair.width) > 1:  # so that every column is met
         step += 1
 
-    def work(first: int, last: int) -> tuple[float, Scores, NDArray[np.int64]]:
+    def work(first: int, last: int) -> tuple[float, int, Scores, NDArray[np.int64]]:
         block = pair.block(first, last)
-        bad, norm = kernels.importance(*block, kl[first:last])
+        bad, norm, zeros = kernels.importance(*block, kl[first:last])
         if bad >= 0:
             raise DataError(_not_finite(pair, first + bad))
         places = np.arange(-(-first * pair.width // step) * step, last * pair.width, step)
         sample = np.empty(len(places), np.float32)
         if len(places):
             kernels.sample(*block, places[0] - first * pair.width, step, sample)
-        return norm, sample, places // pair.width
+        return norm, zeros, sample, places // pair.width
 
     parts = pair.each(work)
     top = float(kl.max(initial=0.0))
@@ -128,41 +74,36 @@ def weigh(pair: Pair) -> Weighed:
     ready = (kl * scale).astype(np.float32)
     if pair.rows == 1 and top > 0:
         ready[:], scale = 1.0, 1.0 / top
-    sample = np.concatenate([part[1] for part in parts])
-    sample *= ready[np.concatenate([part[2] for part in parts])]
-    sample.sort()
-    return Weighed(kl, ready, scale, sample, sqrt(sum(part[0] for part in parts)))
+    sample = np.concatenate([part[2] for part in parts])
+    sample *= ready[np.concatenate([part[3] for part in parts])]
+    sample = np.sort(sample[sample > 0])
+    zeros, delta = sum(part[1] for part in parts), sqrt(sum(part[0] for part in parts))
+    return Weighed(kl, ready, scale, zeros, sample, delta)
 
 
-def threshold(pair: Pair, weighed: Weighed) -> float:
+def threshold(pair: Operands, weighed: Weighed) -> float:
     """Median + 1.5 (q3 - q1) of all scores, or of those not zero where it were zero else.
 
     Times `weighed.scale`; infinite where every score is zero.
     """
-    if pair.size == 0:
+    zeros, rest = weighed.zeros, pair.size - weighed.zeros
+    if rest == 0:
         return inf
-    sample, zeros = weighed.sample, 0
-    if sample[int(0.7 * (len(sample) - 1))] == 0:
-        zeros = _zeros(pair, weighed.ready)
-        if zeros == pair.size:
-            return inf
-        if zeros > int(QUARTILES[-1] * (pair.size - 1)):  # the median and both quartiles are zero
-            sample = sample[sample > 0]
-        else:
-            zeros = 0
-    ranks = [zeros + int(q * (pair.size - zeros - 1)) for q in QUARTILES]
-    if len(weighed.sample) == pair.size:
-        found = [float(weighed.sample[rank]) for rank in ranks]
+    ranks = [int(q * (pair.size - 1)) for q in QUARTILES]
+    if ranks[-1] < zeros:  # the median and both quartiles are zero
+        ranks = [zeros + int(q * (rest - 1)) for q in QUARTILES]
+    wanted = [rank for rank in ranks if rank >= zeros]
+    if len(weighed.sample) == rest:
+        found = [float(weighed.sample[rank - zeros]) for rank in wanted]
     else:
-        found = _bracketed(pair, weighed.ready, sample, ranks, zeros) or _radix(
-            pair, weighed.ready, ranks
-        )
-    first, median, third = found
+        shares = [(rank - zeros) / rest for rank in wanted]
+        found = _bracketed(pair, weighed, wanted, shares) or _radix(pair, weighed.ready, wanted)
+    first, median, third = [0.0] * (len(ranks) - len(wanted)) + found
     return median + 1.5 * (third - first)
 
 
 def settle(
-    pair: Pair,
+    pair: Operands,
     weighed: Weighed,
     level: float,
     out: Float,
@@ -175,7 +116,7 @@ def settle(
     """
     from tracecraft.merge import kernels
 
-    wide = out.shift is None or not pair.base == pair.other == out
+    wide = out.shift is None or any(kind != out for kind in pair.kinds)
     least = reached(level)
 
     def work(first: int, last: int) -> tuple[int, float]:
@@ -205,45 +146,33 @@ def reached(level: float) -> np.float32:
     return near if float(near) >= level else np.nextafter(near, np.float32(inf))
 
 
-def _zeros(pair: Pair, ready: Scores) -> int:
-    from tracecraft.merge import kernels
-
-    least = np.full(3, np.nextafter(np.float32(0), np.float32(1)), np.float32)
-
-    def work(first: int, last: int) -> int:
-        below = np.zeros(3, np.int64)
-        nothing = np.empty(0, np.float32)
-        kernels.count(*pair.block(first, last), ready[first:last], least, least, below, nothing)
-        return int(below[0])
-
-    return sum(pair.each(work))
-
-
 def _bracketed(
-    pair: Pair, ready: Scores, sample: Scores, ranks: list[int], zeros: int
+    pair: Operands, weighed: Weighed, ranks: list[int], shares: list[float]
 ) -> list[float] | None:
     """The scores of those ranks, in one pass; None where the sample misled."""
     from tracecraft.merge import kernels
 
-    edges = bracket(sample, [(rank - zeros) / (pair.size - zeros) for rank in ranks])
+    edges = bracket(weighed.sample, shares)
     if edges is None:
         return None
+    low, high = np.full((2, len(QUARTILES)), np.inf, np.float32)
+    low[: len(ranks)], high[: len(ranks)] = edges.low, edges.high
 
     def work(first: int, last: int) -> Bracket:
         block = pair.block(first, last)
-        below = np.zeros(3, np.int64)
+        below = np.zeros(len(QUARTILES), np.int64)
         room = np.empty(int(2 * edges.share * block[0].size) + 4096, np.float32)
-        found = kernels.count(*block, ready[first:last], edges.low, edges.high, below, room)
-        return Bracket(below, room[:found].copy(), missed=found > len(room))
+        found = kernels.count(*block, weighed.ready[first:last], low, high, below, room)
+        return Bracket(below[: len(ranks)], room[:found].copy(), missed=found > len(room))
 
     return select(ranks, edges, pair.each(work))
 
 
-def _radix(pair: Pair, ready: Scores, ranks: list[int]) -> list[float]:
-    """The scores of those ranks for any data: by the high half of their bits, then the low."""
+def _radix(pair: Operands, ready: Scores, ranks: list[int]) -> list[float]:
+    """The scores of those ranks, for any data."""
     from tracecraft.merge import kernels
 
-    def counts(prefix: int) -> NDArray[np.int64]:
+    def counts(prefix: int) -> Counts:
         total, turn = np.zeros(1 << 16, np.int64), Lock()
 
         def work(first: int, last: int) -> None:
@@ -255,19 +184,12 @@ def _radix(pair: Pair, ready: Scores, ranks: list[int]) -> list[float]:
         pair.each(work)
         return total
 
-    high = counts(-1).cumsum()
-    found = []
-    for rank in ranks:
-        top = int(np.searchsorted(high, rank, side="right"))
-        before = int(high[top - 1]) if top else 0
-        low = int(np.searchsorted(counts(top).cumsum(), rank - before, side="right"))
-        found.append(float(np.uint32(top << 16 | low).view(np.float32)))
-    return found
+    return radix(ranks, counts)
 
 
-def _not_finite(pair: Pair, row: int) -> str:
+def _not_finite(pair: Operands, row: int) -> str:
     for whose, kind, bits in zip(
-        ("base", "other"), (pair.base, pair.other), pair.read(row, row + 1), strict=True
+        ("base", "other"), pair.kinds, pair.read(row, row + 1), strict=True
     ):
         values = kind.widen(bits).view(np.float32)[0]
         bad = np.flatnonzero(~np.isfinite(values))

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from tracecraft.errors import DataError, UsageError, did_you_mean
 from tracecraft.merge.dtypes import FLOATS, Float, float_named
-from tracecraft.merge.exact import Pair, reached, settle, threshold, weigh
+from tracecraft.merge.exact import reached, settle, threshold, weigh
+from tracecraft.merge.operands import Operands
 
 Mode = Literal["exact", "reference"]
 
@@ -62,7 +63,7 @@ def fuse(
     rows, width = flat(base_bits.shape)
     out = _out(dtype) or (base_kind if mode == "exact" else FLOATS["float32"])
     a, b = base_bits.reshape(rows, width), other_bits.reshape(rows, width)
-    pair = Pair(name, rows, width, base_kind, other_kind, lambda i, j: (a[i:j], b[i:j]))
+    pair = Operands(name, rows, width, (base_kind, other_kind), lambda i, j: (a[i:j], b[i:j]))
     fused = np.empty((rows, width), np.dtype(out.raw))
     mask = np.zeros((rows, width), np.bool_)
     if mode == "exact":

@@ -57,10 +57,10 @@ def _bits(_: Any, value: Any) -> Any:
 def _sums(base: Any, other: Any, sb: Any, so: Any) -> Any:
     """Of a chunk, with weights w = exp(base): sums of w, w d, w (e^d-1-d), w (d e^d - e^d + 1).
 
-    Then the sum of d^2 and the largest bits of |d| and of |base|, from which the caller tells
-    whether the float32 sums hold.
+    Then the sum of d^2, how many d are zero, and the largest bits of |d| and of |base|, from
+    which the caller tells whether the float32 sums hold.
     """
-    top, big = U32(0), U32(0)
+    top, big, same = U32(0), U32(0), I32(0)
     s0, s1, s2, s3, s4 = ZERO, ZERO, ZERO, ZERO, ZERO
     for i in range(base.shape[0]):
         x = _float(U32(base[i]) << sb)
@@ -81,7 +81,8 @@ def _sums(base: Any, other: Any, sb: Any, so: Any) -> Any:
         s2 += wdd * q
         s3 += wdd * (d * q + ONE - q)
         s4 += d * d
-    return s0, s1, s2, s3, s4, top, big
+        same += I32(d == ZERO)
+    return s0, s1, s2, s3, s4, same, top, big
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -132,38 +133,49 @@ def _distant(base: Any, other: Any, sb: Any, so: Any, high: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _importance(top: Any, big: Any, t0: Any, t1: Any, t2: Any, t3: Any) -> Any:
+    """KL of a row from its sums; -1 where float32 or the shift of the row spoils them."""
+    if top == 0:
+        return 0.0
+    if top > LARGE_DELTA or top < SMALL_DELTA or big > LARGE_WEIGHT:
+        return -1.0
+    # with u = E[e^d - 1] and v = E[d e^d - e^d + 1]: K = v / (1 + u) + u / (1 + u) - log1p(u)
+    mean, u, v = t1 / t0, (t1 + t2) / t0, t3 / t0
+    k = v / (1.0 + u) + (u / (1.0 + u) - np.log1p(u))
+    return k if mean * mean <= SHIFTED * k else -1.0
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def importance(base: Any, other: Any, sb: Any, so: Any, kl: Any) -> Any:
-    """Fills `kl` with a row's KL each; gives the first non-finite row or -1, and sum of d^2."""
+    """Fills `kl` with the KL of each row.
+
+    Gives the first row that is not finite or -1, the sum of d^2, and how many scores are zero.
+    """
     n = base.shape[1]
-    norm = 0.0
+    norm, zeros = 0.0, np.int64(0)
     for r in range(base.shape[0]):
         t0, t1, t2, t3, t4 = 0.0, 0.0, 0.0, 0.0, 0.0
-        top, big = U32(0), U32(0)
+        top, big, same = U32(0), U32(0), np.int64(0)
         for s in range(0, n, CHUNK):
             e = min(n, s + CHUNK)
-            s0, s1, s2, s3, s4, u, v = _sums(base[r, s:e], other[r, s:e], sb, so)
+            s0, s1, s2, s3, s4, c, u, v = _sums(base[r, s:e], other[r, s:e], sb, so)
             t0 += s0
             t1 += s1
             t2 += s2
             t3 += s3
             t4 += s4
+            same += c
             top = max(top, u)
             big = max(big, v)
         if top >= INFINITE or big >= INFINITE:
-            return r, norm
+            return r, norm, zeros
         norm += t4
-        if top == 0:
-            kl[r] = 0.0
-            continue
-        if top <= LARGE_DELTA and top >= SMALL_DELTA and big <= LARGE_WEIGHT:
-            # with u = E[e^d - 1] and v = E[d e^d - e^d + 1]: K = v / (1+u) + u / (1+u) - log1p(u)
-            mean, u, v = t1 / t0, (t1 + t2) / t0, t3 / t0
-            k = v / (1.0 + u) + (u / (1.0 + u) - np.log1p(u))
-            if mean * mean <= SHIFTED * k:
-                kl[r] = k
-                continue
-        kl[r] = _centred(base[r], other[r], sb, so)
-    return -1, norm
+        k = _importance(top, big, t0, t1, t2, t3)
+        if k < 0.0:
+            k = _centred(base[r], other[r], sb, so)
+        kl[r] = k
+        zeros += same if k > 0.0 else n
+    return -1, norm, zeros
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]

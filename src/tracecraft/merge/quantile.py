@@ -1,10 +1,13 @@
 """Order statistics of scores too many to sort: bracket by a sample, count, sort what is between."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
 
 SIGMAS = 3.0
 """Half width of a bracket, in standard errors of a sampled quantile; a miss costs two passes."""
@@ -57,4 +60,23 @@ def select(ranks: list[int], edges: Edges, blocks: list[Bracket]) -> list[float]
         if not under <= rank < under + end - start:
             return None
         found.append(float(values[start + rank - under]))
+    return found
+
+
+def radix(ranks: list[int], counts: Callable[[int], Counts]) -> list[float]:
+    """The non-negative float32 values at `ranks`, for any data and in little memory.
+
+    `counts(-1)` tells how many values have each high half of the bits, `counts(high)` how many
+    under that half have each low one.
+    """
+    high = counts(-1).cumsum()
+    lows: dict[int, Counts] = {}
+    found = []
+    for rank in ranks:
+        top = int(np.searchsorted(high, rank, side="right"))
+        before = int(high[top - 1]) if top else 0
+        if top not in lows:
+            lows[top] = counts(top).cumsum()
+        low = int(np.searchsorted(lows[top], rank - before, side="right"))
+        found.append(float(np.uint32(top << 16 | low).view(np.float32)))
     return found

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracecraft.merge.dtypes import Float
-from tracecraft.merge.exact import QUARTILES, Pair, Settled
+from tracecraft.merge.exact import QUARTILES
+from tracecraft.merge.operands import Operands, Settled
 
 WHOLE = 1_000_000
 """The most weights whose scores the reference sorts whole; also the size of its samples."""
@@ -34,7 +35,7 @@ def one_thread() -> Iterator[None]:
 
 
 def fuse_reference(
-    pair: Pair,
+    pair: Operands,
     compute: Float | None,
     out: Float,
     seed: int,
@@ -50,7 +51,7 @@ def fuse_reference(
     def operands(first: int, last: int) -> tuple[Any, Any]:
         base, other = (
             as_torch(bits, kind)
-            for bits, kind in zip(pair.read(first, last), (pair.base, pair.other), strict=True)
+            for bits, kind in zip(pair.read(first, last), pair.kinds, strict=True)
         )
         both = torch.promote_types(base.dtype, other.dtype)
         wanted = getattr(torch, compute.name) if compute else both
@@ -70,14 +71,15 @@ def fuse_reference(
 
     tau = _threshold(pair, score, seed)
 
-    def work(first: int, last: int) -> tuple[int, float, float]:
+    def work(first: int, last: int) -> tuple[int, float, float, int]:
         base, other = operands(first, last)
         delta = other - base
         mask = (delta.abs() * kl[first:last] >= tau).to(torch.float32)
-        fused = base + delta * mask
-        write(first, as_bits(fused.to(getattr(torch, out.name))), mask.numpy())
+        fused = (base + delta * mask).to(getattr(torch, out.name))
+        write(first, as_bits(fused), mask.numpy())
         square = delta.to(torch.float32).square()
-        return int(mask.sum()), float(square.sum()), float((square * mask).sum())
+        moved, lost = (square * mask).sum(), fused.numel() - torch.isfinite(fused).sum()
+        return int(mask.sum()), float(square.sum()), float(moved), int(lost)
 
     parts = pair.each(work)
     return Settled(
@@ -86,10 +88,11 @@ def fuse_reference(
         kl=float(kl.to(torch.float64).mean()) if pair.size else 0.0,
         delta=sqrt(sum(part[1] for part in parts)),
         moved=sqrt(sum(part[2] for part in parts)),
+        not_finite=sum(part[3] for part in parts),
     )
 
 
-def _threshold(pair: Pair, score: Callable[[int, int], Any], seed: int) -> Any:
+def _threshold(pair: Operands, score: Callable[[int, int], Any], seed: int) -> Any:
     import torch
 
     if pair.size == 0:
@@ -106,7 +109,7 @@ def _threshold(pair: Pair, score: Callable[[int, int], Any], seed: int) -> Any:
     return median + 1.5 * (third - first)
 
 
-def _sample(pair: Pair, score: Callable[[int, int], Any], seed: np.random.SeedSequence) -> Any:
+def _sample(pair: Operands, score: Callable[[int, int], Any], seed: np.random.SeedSequence) -> Any:
     """A million scores without repeats, sorted: each set of so many is as likely as another."""
     import torch
 
