@@ -227,3 +227,29 @@ def test_an_empty_table_is_written_in_every_format(tmp_path):
         write_table(TABLE.clear(), tmp_path / name)
     assert pl.read_parquet(tmp_path / "out.parquet").height == 0
     assert (tmp_path / "out.jsonl").read_bytes() == b""
+
+
+def test_features_are_what_datasets_itself_makes_of_the_same_types():
+    import datasets
+
+    inner = pl.Struct({"a": pl.List(pl.List(pl.Float32)), "b": pl.Boolean, "c": pl.Binary})
+    schema = pl.Schema(
+        {
+            "ints": pl.List(pl.Int16),
+            "wide": pl.UInt64,
+            "real": pl.Float64,
+            "date": pl.Date,
+            "time": pl.Time,
+            "when": pl.Datetime("us"),
+            "zone": pl.Datetime("ms", "UTC"),
+            "span": pl.Duration("us"),
+            "price": pl.Decimal(12, 2),
+            "nested": inner,
+            "list": pl.List(inner),
+            "domain": DOMAIN,
+            "nothing": pl.Null,
+        }
+    )
+    plain = shards.plain_schema(schema)
+    made = {field.name: shards.feature(field.type) for field in plain}
+    assert made == datasets.Features.from_arrow_schema(plain).to_dict()
