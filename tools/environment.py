@@ -129,7 +129,7 @@ class Installer:
             if output(self.python, "-m", "pip", "--version") is None:
                 subprocess.run([str(self.python), "-m", "ensurepip"], cwd=ROOT, check=True)
             start = [str(self.python), "-m", "pip", "install", "-q"]
-            start += ["--disable-pip-version-check", "--no-input"]
+            start += ["--disable-pip-version-check", "--no-input", "--no-compile"]
         return [*start, *map(str, arguments)], environment
 
     def install(self, *arguments: str | Path) -> None:
