@@ -105,9 +105,10 @@ def main() -> None:
     for module in ("files", "inspect", "keep"):  # each adds its commands
         import_module(f"tracecraft.cli.{module}")
 
-    logging.getLogger("tracecraft").addHandler(logging.NullHandler())
-    logging.getLogger("tracecraft").setLevel(logging.INFO)
-    logging.getLogger("tracecraft").propagate = False
+    logger = logging.getLogger("tracecraft")
+    logger.addHandler(Warn())
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     try:
         code = app(spread(sys.argv[1:], "--against"), standalone_mode=False)
     except TracecraftError as error:
@@ -123,6 +124,17 @@ def main() -> None:
     except Exception as error:
         code = _told(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+class Warn(logging.Handler):
+    """Warnings reach the terminal; the rest is for the run's log alone."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it as human text."""
+        stderr.print(f"note: {record.getMessage()}", highlight=False, markup=False, soft_wrap=True)
 
 
 def spread(arguments: list[str], option: str) -> list[str]:

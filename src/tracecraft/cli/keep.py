@@ -3,7 +3,7 @@
 import shutil
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,6 +13,8 @@ from tracecraft.cli.scaffold import SCAFFOLDS, scaffold
 from tracecraft.errors import RecipeError, UsageError, did_you_mean
 from tracecraft.history import Run
 from tracecraft.store import write_text
+
+Kind = Literal["dataset", "model"]
 
 
 @app.command()
@@ -91,9 +93,9 @@ def _with_revision(line: str, repo: str, revision: str) -> str:
     return line
 
 
-def _unpinned(value: object) -> list[tuple[str, str]]:
+def _unpinned(value: object) -> list[tuple[str, Kind]]:
     """`(repo, dataset | model)` of every mapping that names one without a revision."""
-    found: list[tuple[str, str]] = []
+    found: list[tuple[str, Kind]] = []
     if isinstance(value, dict):
         if value.get("revision") is None:
             if value.get("use") == "hub" and isinstance(value.get("repo"), str):
