@@ -32,8 +32,10 @@ class Transformers(Weights, use="transformers", version=1):
         try:
             import torch
             from transformers import AutoModelForCausalLM
+            from transformers.utils import logging as spoken
         except ImportError:
             raise MissingExtra("transformers", "local", "the engine `transformers`") from None
+        spoken.disable_progress_bar()  # type: ignore[no-untyped-call]
         place = self.place()
         try:
             model: Any = AutoModelForCausalLM.from_pretrained(

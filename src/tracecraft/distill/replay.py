@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tracecraft import yaml
 from tracecraft.distill.engine import Completion, Engine, Request, Session
@@ -29,6 +29,17 @@ class Replay(Engine, use="replay"):
     """Whose answers these are (`model@revision`); without it, the recording is the teacher."""
     seconds: Annotated[float, Volatile, Field(ge=0)] = 0.0
     """Time a completion takes."""
+
+    @field_validator("path")
+    @classmethod
+    def _is_there(cls, path: Path) -> Path:
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}")
+        return path
+
+    def identity(self) -> dict[str, Any]:
+        """The recording counts by its content, not by where it lies."""
+        return {**super().identity(), "path": file_digest(self.path)}
 
     @property
     def teacher(self) -> str:

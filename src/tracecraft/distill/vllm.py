@@ -66,11 +66,12 @@ class Vllm(Weights, use="vllm", version=1):
     @contextmanager
     def open(self) -> Iterator[Session]:
         place = self.place()
-        with _quiet(), _kept_threads():
+        with _quiet():
             engine = self._start(place)
-            try:
-                yield _Batch(engine, self.tokenizer(), self.max_num_seqs)
-            finally:
+        try:
+            yield _Batch(engine, self.tokenizer(), self.max_num_seqs)
+        finally:
+            with _quiet():
                 _stop(engine)
 
     def _start(self, place: str) -> Any:
@@ -96,7 +97,8 @@ class Vllm(Weights, use="vllm", version=1):
             **self.options,
         }
         try:
-            return LLMEngine.from_engine_args(EngineArgs(**options))
+            with _kept_threads():
+                return LLMEngine.from_engine_args(EngineArgs(**options))
         except TypeError as error:
             raise EngineError(f"engine.options: vLLM does not take them: {error}") from error
         except (RuntimeError, ValueError, OSError, MemoryError) as error:

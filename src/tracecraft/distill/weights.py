@@ -1,7 +1,6 @@
 """What the engines share that load a model's weights themselves: which model, and its template."""
 
 import hashlib
-import logging
 import os
 import re
 from collections.abc import Sequence
@@ -17,8 +16,6 @@ from tracecraft.distill.prompt import begin
 from tracecraft.errors import EngineError, MissingExtra
 from tracecraft.plugin import digest
 from tracecraft.think import CLOSE, OPEN
-
-log = logging.getLogger(__name__)
 
 EMBEDDED = "embedded"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -55,6 +52,10 @@ class Weights(Engine):
                 " pinned, as in `revision: 56d4cbb`"
             )
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """A folder counts by its content, not by where it lies."""
+        return {**super().identity(), "model": self._name()}
 
     @property
     def teacher(self) -> str:
