@@ -369,6 +369,8 @@ def test_the_key_follows_the_content_not_the_place(tmp_path):
     assert Files(path=(one,)).identity() == Files(path=(two,)).identity()
     put(two, lines([{"question": "b"}]))
     assert Files(path=(one,)).identity() != Files(path=(two,)).identity()
+    pattern = Files(path=(tmp_path / "**" / "*.jsonl",)).identity()
+    assert [name for name, _ in pattern["path"]] == ["a.jsonl", "a.jsonl"]
 
 
 def test_a_table_for_the_commands_keeps_columns_rows_and_asked_text(tmp_path):

@@ -49,7 +49,8 @@ class Files(Questions, use="files", version=1):
 
     def identity(self) -> dict[str, Any]:
         """The files count by name and content, wherever they lie."""
-        return {**super().identity(), "path": contents(self.path, self.split)}
+        bare = self.model_copy(update={"path": ()})
+        return {**Questions.identity(bare), "path": contents(self.path, self.split)}
 
     def opened(self) -> Opened:
         return open_files(self.path, self.split)

@@ -92,8 +92,9 @@ class Traces(Source, use="traces", version=1):
 
     def identity(self) -> dict[str, Any]:
         """Files count by name and content, wherever they lie."""
+        bare = self.model_copy(update={"path": (), "problems": ()})
         files = {"path": contents(self.path, self.split), "problems": contents(self.problems, None)}
-        return {**super().identity(), **files}
+        return {**Source.identity(bare), **files}
 
     def read(self) -> Iterator[pl.DataFrame]:
         if self.path:
