@@ -7,6 +7,8 @@ from typing import Any
 
 __all__ = ["command"]
 
+_HOME = "/tracecraft"
+
 
 def command(argv: list[str], config: dict[str, Any], home: str) -> list[str]:
     """The line that starts a worker behind bubblewrap's walls; empty where it is not installed."""
@@ -24,7 +26,8 @@ def command(argv: list[str], config: dict[str, Any], home: str) -> list[str]:
             line += ["--symlink", str(path.readlink()), str(path)]
         elif path.is_dir():
             line += ["--ro-bind", str(path), str(path)]
-    for prefix in [*config["prefixes"], home]:
+    line += ["--ro-bind", f"{home}/verify", f"{_HOME}/verify"]
+    for prefix in config["prefixes"]:
         if not Path(prefix).is_relative_to("/usr"):
             line += ["--ro-bind", prefix, prefix]
     for inside, outside in config["extras"].items():
@@ -32,8 +35,9 @@ def command(argv: list[str], config: dict[str, Any], home: str) -> list[str]:
     for name in ("ld.so.cache", "alternatives", "localtime"):
         line += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     line += ["--dev", "/dev", "--size", str(32 << 20), "--tmpfs", "/w", "--symlink", "/w", "/tmp"]
-    line += ["--remount-ro", "/"]
+    line += ["--remount-ro", "/dev", "--remount-ro", "/"]
     for name in ("PATH=/usr/bin:/bin", "HOME=/w", "LANG=C.UTF-8", "TZ=UTC", "PYTHONHASHSEED=0",
                  "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1"):  # fmt: skip
         line += ["--setenv", *name.split("=")]
+    argv = [_HOME if a == home else a for a in argv]
     return [*line, "--", *argv, json.dumps({**config, "launched": True})]

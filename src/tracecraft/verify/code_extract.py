@@ -165,8 +165,9 @@ def parses(text: str) -> bool:
 
 def defines(text: str, name: str) -> bool:
     """Does the program define that function, method or class."""
-    return re.search(rf"^[ \t]*(?:async +)?(?:def|class)\s+{re.escape(name)}\b|"
-                     rf"^{re.escape(name)}\s*(?::[^=\n]+)?=[^=]", text, re.M) is not None  # fmt: skip
+    word = re.escape(name)
+    statement = rf"^[ \t]*(?:async +)?(?:def|class)\s+{word}\b"
+    return re.search(rf"{statement}|^{word}\s*(?::[^=\n]+)?=[^=]", text, re.M) is not None
 
 
 def _unfenced(text: str, language: str, offset: int) -> Code | None:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tracecraft.verify.code_compare import Match, compare_text, compare_value
 from tracecraft.verify.code_tests import Calls, Differential, Stdio
 from tracecraft.verify.codec import Undecodable, decode, encode
-from tracecraft.verify.compare import Match, compare_text, compare_value
 from tracecraft.verify.evalplus import Agreement
 from tracecraft.verify.sandbox import Job, Limits, Ran, Sandbox
 

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tracecraft.verify.compare import Rule, Values
+from tracecraft.verify.code_compare import Rule, Values
 from tracecraft.verify.livecodebench import private_cases
 
 __all__ = ["BadTests", "Calls", "Prediction", "Program", "Stdio", "Suite", "read_tests"]

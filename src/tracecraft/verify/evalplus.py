@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tracecraft.verify.compare import Match, compare_value
+from tracecraft.verify.code_compare import Match, compare_value
 
 __all__ = ["Agreement", "inputs_of"]
 

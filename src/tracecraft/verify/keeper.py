@@ -20,6 +20,8 @@ Rung = Literal["namespaces", "bwrap", "landlock"]
 _START_SECONDS = 60.0
 _GRACE = 20.0
 """Seconds past a program's wall limit after which the worker itself is given up."""
+_FAREWELL = 2.0
+"""Seconds a worker has to end by itself."""
 FIRST_UID = 61_184
 """Each worker of a keeper that is root has a user of its own, from here: systemd's range for
 users that exist only while a service runs, which no account has."""
@@ -188,8 +190,11 @@ class Worker:
         self._sock.close()
         os.close(self._complaints)
         if self.owner == os.getpid():
-            self._process.kill()
-            self._process.wait()
+            try:  # without its keeper it ends by itself, and reaps what it started
+                self._process.wait(_FAREWELL)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
         else:
             self._process.returncode = 0  # not ours to wait for
 

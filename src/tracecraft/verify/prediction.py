@@ -5,7 +5,7 @@ import re
 
 from tracecraft import think
 from tracecraft.schema import Verdict
-from tracecraft.verify.compare import equal_values
+from tracecraft.verify.code_compare import equal_values
 
 __all__ = ["judge_prediction"]
 

@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -87,7 +88,7 @@ class Zygote:
 
     def run(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         """Run one program to its end and say how it ended."""
-        self._prepare_work(request["limits"])
+        self._prepare_work(request)
         ready, telling = os.pipe()
         started = time.monotonic()
         child = os.fork()
@@ -112,9 +113,13 @@ class Zygote:
             "late": not timely,
         }
 
-    def _prepare_work(self, limits: dict[str, int]) -> None:
-        if self.kind != "namespaces":
+    def _prepare_work(self, request: dict[str, Any]) -> None:
+        if self.kind == "landlock":
             return
+        if self.kind == "bwrap":
+            _emptied(walls.WORK)
+            return
+        limits = request["limits"]
         size = (limits["disk"], limits["files"])
         untouched = walls.WORK.stat().st_mode == 0o40700 and not os.listdir(walls.WORK)  # noqa: PTH208
         if self.work != size or not untouched:
@@ -175,13 +180,28 @@ class Zygote:
         finally:
             os._exit(71)
 
+    def _furnish(self, request: dict[str, Any], descriptors: list[int]) -> None:
+        put, collect = request.get("put", []), request.get("collect", [])
+        if self.kind == "landlock":
+            if put or collect:
+                raise OSError(30, "under Landlock a program has no folder for its files")
+            return
+        open_to_all = self.kind == "namespaces" or request["mode"] == "command"
+        if put or collect or open_to_all:
+            walls.WORK.chmod(0o700)
+        for name, index in put:
+            _place(walls.WORK / name, descriptors[index])
+        if not open_to_all:
+            for name, _ in collect:
+                (walls.WORK / name).touch()
+            walls.WORK.chmod(0o500)
+
     def _enclose(self, request: dict[str, Any], descriptors: list[int], telling: int) -> None:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setsid()
         mode, limits = request["mode"], request["limits"]
         os.chdir(walls.WORK if self.kind != "landlock" else "/")
-        for name, index in request.get("put", []):
-            _place(walls.WORK / name, descriptors[index])
+        self._furnish(request, descriptors)
         top = max(descriptors, default=0) + 64
         telling = _move(telling, top)
         moved = [_move(d, top) for d in descriptors]
@@ -206,6 +226,17 @@ class Zygote:
         profile = mode if mode in self.filters else "script"
         kernel.filter_calls(self.filters[profile].for_process(os.getpid()))
         os.close(telling)
+
+
+def _emptied(folder: Path) -> None:
+    """Nobody may write here until somebody has to: its number of files has no bound."""
+    folder.chmod(0o700)
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    folder.chmod(0o500)
 
 
 def _place(path: Path, descriptor: int) -> None:
