@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from tracecraft.errors import DataError, did_you_mean
-from tracecraft.schema import DOMAINS, DROPPED, EXAMPLE, TRACE, VERDICT
+from tracecraft.schema import DOMAINS, DROPPED, EXAMPLE, OUTCOME, TRACE, VERDICT
 from tracecraft.select.example import dressed
 from tracecraft.stage import Marker
 
@@ -77,7 +77,7 @@ class Pick(Marker, use="pick", version=1):
         return named
 
     def mark(self, traces: pl.LazyFrame, judged: pl.LazyFrame | None = None, /) -> pl.DataFrame:
-        rows = _light(traces)
+        rows = _light(traces, answers=self.prefer == "most_agreed" or self.majority is not None)
         rates = self._rates(rows, judged)
         rows = rows.join(rates, on="problem_id", how="left", maintain_order="left")
         rows = self._judge(rows)
@@ -98,7 +98,7 @@ class Pick(Marker, use="pick", version=1):
         """Each problem's share of correct traces, null where none was correct or incorrect."""
         told = rows.select("problem_id", "outcome")
         if judged is not None:
-            told = judged.select("problem_id", pl.col("outcome").cast(pl.String)).collect()
+            told = judged.select("problem_id", "outcome").collect(engine="streaming")
         elif self.pass_rate != (0.0, 1.0) and not (told["outcome"] == "incorrect").any():
             raise DataError(
                 "pick: pass_rate: every trace here is correct, so every rate would be 1"
@@ -157,7 +157,7 @@ class Pick(Marker, use="pick", version=1):
         return _say(rows, order, pl.lit(self.per_problem), ["problem_id"], "not_picked")
 
     def _cap(self, rows: pl.DataFrame, column: str, caps: int | dict[str, int]) -> pl.DataFrame:
-        group = pl.col(column)
+        group = pl.col(column).cast(pl.String)
         most = pl.lit(caps) if isinstance(caps, int) else group.replace_strict(caps, default=None)
         return self._drop_beyond(rows, most, [column], f"{column}_cap")
 
@@ -172,7 +172,7 @@ class Pick(Marker, use="pick", version=1):
             )
         unit = min((sizes[name] / weight for name, weight in weights.items()), default=0.0)
         caps = {name: int(unit * weight + 1e-9) for name, weight in weights.items()}
-        most = pl.col(column).replace_strict(caps, default=0)
+        most = pl.col(column).cast(pl.String).replace_strict(caps, default=0)
         return self._drop_beyond(rows, most, [column], "mixture")
 
     def _drop_beyond(
@@ -185,31 +185,33 @@ class Pick(Marker, use="pick", version=1):
         return _say(rows, order, most, group, name)
 
 
-def _light(traces: pl.LazyFrame) -> pl.DataFrame:
-    """One light row a trace, in order: who it is, how it was judged, how long it is."""
+def _light(traces: pl.LazyFrame, *, answers: bool) -> pl.DataFrame:
+    """One light row a trace, in order: who it is, how it was judged, how long it is.
+
+    Texts are not read but where lengths in tokens are unknown.
+    """
     have = traces.collect_schema().names()
 
-    def maybe(name: str) -> pl.Expr:
-        found = pl.col(name) if name in have else pl.lit(None)
+    def maybe(name: str, *, wanted: bool = True) -> pl.Expr:
+        found = pl.col(name) if name in have and wanted else pl.lit(None)
         return found.cast(pl.String).alias(name)
 
-    chars = pl.sum_horizontal(pl.col("reasoning", "response").str.len_chars())
-    return (
-        traces.select(
-            "problem_id",
-            "trace_id",
-            "source",
-            pl.col("domain").cast(pl.String),
-            "sample_index",
-            pl.col("answer").fill_null("").str.contains(r"\S").alias("has_answer"),
-            pl.col("completion_tokens").replace(0, None).alias("known_tokens"),
-            chars.cast(pl.Int64).alias("chars"),
-            maybe("outcome"),
-            maybe("extracted"),
-        )
-        .collect(engine="streaming")
-        .with_row_index("place")
-    )
+    rows = traces.select(
+        "problem_id",
+        "trace_id",
+        pl.col("source").cast(pl.Categorical),
+        "domain",
+        "sample_index",
+        pl.col("answer").fill_null("").str.contains(r"\S").alias("has_answer"),
+        pl.col("completion_tokens").cast(pl.Int64).replace(0, None).alias("known_tokens"),
+        maybe("outcome").cast(OUTCOME),
+        maybe("extracted", wanted=answers),
+    ).collect(engine="streaming")
+    rows = rows.with_row_index("place")
+    if not rows["known_tokens"].null_count():
+        return rows.with_columns(pl.lit(0, pl.Int64).alias("chars"))
+    chars = pl.sum_horizontal(pl.col("reasoning", "response").str.len_chars()).cast(pl.Int64)
+    return rows.hstack(traces.select(chars.alias("chars")).collect(engine="streaming"))
 
 
 def _size() -> pl.Expr:

@@ -168,7 +168,8 @@ class RuleFile(_Part):
                 spot = f"{where}: rules[{i}].when: no column {name!r}"
                 if name in Measure.known:
                     raise RuleError(f"{spot}; it is a measure: add it to `measures:`")
-                raise RuleError(spot + did_you_mean(name, {*known, *added}))
+                own = "\n  next   a column of your own is declared: `columns: {name: Float64}`"
+                raise RuleError(spot + did_you_mean(name, {*known, *added}) + own)
 
     def check_types(self, schema: Mapping[str, Any], where: str) -> None:
         """Try every rule on a table without rows that has these columns.
