@@ -23,6 +23,9 @@ from tracecraft.store import Dataset, Manifest, refused, write_json, write_text
 from tracecraft.version import made_by
 from tracecraft.yaml import dump
 
+OWN = ("logs", "stages", "plan.json", "recipe.yaml", "run.json")
+"""What a run's folder holds beside a link to each job's output."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -177,6 +180,9 @@ class Attempt:
                 self.folder / "stages" / f"{i:02d}-{step.spec.name}",
                 os.path.relpath(step.home, self.folder / "stages"),
             )
+            if step.spec.part.kind == "job" and step.spec.name not in OWN:
+                output = os.path.relpath(step.home / "output", self.folder)
+                _link(self.folder / step.spec.name, output)
         _link(self.store / "latest", self.folder.name)
         self.record |= {"versions": _versions(), "made_by": made_by()}
         write_json(self.folder / "run.json", self.record)
