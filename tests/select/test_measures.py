@@ -76,6 +76,7 @@ def test_an_answer_in_the_statement_is_seen(
         ({"reasoning": "", "response": "<think>\nI begin"}, "thought"),
         ({"response": "```python\nprint(3)"}, "fence"),
         ({"response": "```python\nprint(3)\n```"}, None),
+        ({"response": "It is 3.\n```\n"}, None),
         ({"response": r"So \boxed{\frac{1}{2"}, "box"),
         ({"response": r"So \boxed{\{1, 2\}}"}, None),
         ({"response": r"So \boxed{ and \boxed{3}"}, None),
