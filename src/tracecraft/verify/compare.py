@@ -2,8 +2,8 @@
 
 from fractions import Fraction
 
-from tracecraft.verify.evaluate import attempted, differ, points, same
 from tracecraft.verify.evaluate import _digits as digits
+from tracecraft.verify.evaluate import attempted, differ, points, same
 from tracecraft.verify.families import family, same_family
 from tracecraft.verify.nodes import (
     Call,
@@ -51,6 +51,7 @@ def compared(a: Node, b: Node) -> Ruling:
 
 def _lists(a: Node, b: Node) -> Ruling | None:
     """Both are several values, or one is and so is the other in another dress."""
+    a, b = _regrouped(a), _regrouped(b)
     left, right = _items(a), _items(b)
     if left is None and right is None:
         return None
@@ -145,9 +146,6 @@ def _dressed(
             return no("one of several") if len(nested) > 1 else None
         return _in_order(list(point_a), values)
     if point_b is not None and left is not None:
-        grouped = _grouped(a)
-        if grouped is not None:
-            return no("count")
         return _in_order([v for _, v in left], list(point_b))
     if left is None and right is not None:
         return _one_of(a, right)
@@ -180,6 +178,15 @@ def _grouped(node: Node) -> list[list[Node]] | None:
         if joint == ";":
             groups.append([])
     return groups if len({len(g) for g in groups}) == 1 else None
+
+
+def _regrouped(node: Node) -> Node:
+    """Groups between semicolons as points."""
+    groups = _grouped(node)
+    if groups is None or any(isinstance(v, Group) for g in groups for v in g):
+        return node
+    points_ = tuple(Group("(", tuple(g), ")") for g in groups)
+    return Listing(points_, (",",) * (len(points_) - 1))
 
 
 def _in_order(left: list[Node], right: list[Node]) -> Ruling:
@@ -296,7 +303,20 @@ def _values(a: Node, b: Node) -> Ruling | None:
         renamed = _constant(a, b)
         if renamed is not None and scalar(a, renamed).holds:
             return yes("equal", "constant")
+        natural = _natural(a), _natural(b)
+        if natural != (a, b) and scalar(*natural).holds:
+            return yes("equal", "natural log")
     return ruling
+
+
+def _natural(node: Node) -> Node:
+    """With every logarithm of no stated base to the base e."""
+    match node:
+        case Call("log", (x,)):
+            return Call("ln", (_natural(x),))
+        case Call(op, args):
+            return Call(op, tuple(_natural(x) for x in args))
+    return node
 
 
 def _constant(a: Node, b: Node) -> Node | None:

@@ -22,6 +22,7 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _WORD = re.compile(r"[A-Za-z]{3,}")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?(?![\w^_\\])")
 _MOST_DIGITS = 1_000
+_LONGEST = 2_000
 _YES_NO = frozenset({"yes", "no"})
 
 
@@ -49,8 +50,13 @@ def decided(reference: str, answer: str) -> Ruling:
     for rule in (_large, _letters, _clocks, _spoken, _measured):
         ruling = rule(a, b)
         if ruling is not None:
-            return ruling
-    return _read(a, b)
+            break
+    else:
+        ruling = _read(a, b)
+    if ruling.final:
+        return ruling
+    reason = refused(a) or refused(b)
+    return ruling if reason is None else unsure(reason)
 
 
 def _numbers(a: tuple[Fraction, int | None], b: tuple[Fraction, int | None]) -> Ruling:
@@ -67,19 +73,9 @@ def _numbers(a: tuple[Fraction, int | None], b: tuple[Fraction, int | None]) -> 
 
 
 def _large(a: str, b: str) -> Ruling | None:
-    for text in (a, b):
-        reason = refused(text)
-        if reason is not None:
-            stripped = _unnested(text), _unnested(b if text is a else a)
-            return yes("identical") if stripped[0] == stripped[1] else unsure(reason)
-    return None
-
-
-def _unnested(text: str) -> str:
-    """Without pairs of parentheses around the whole."""
-    while text.startswith("(") and text.endswith(")"):
-        text = text[1:-1].strip()
-    return text
+    if max(len(a), len(b)) <= _LONGEST:
+        return None
+    return unsure(f"an answer of {max(len(a), len(b)):,} characters")
 
 
 def _letters(a: str, b: str) -> Ruling | None:
@@ -126,9 +122,11 @@ def _clocks(a: str, b: str) -> Ruling | None:
 
 def _spoken(a: str, b: str) -> Ruling | None:
     """Answers in words: equal once they are brought into one form."""
+    if not (_plain_words(a) and _plain_words(b)):
+        return None
     left, right = said(a), said(b)
-    if left and left == right and (_WORD.search(left) or _WORD.search(right)):
-        return yes("words") if _plain_words(a) and _plain_words(b) else yes("words", "words")
+    if left and left == right and _WORD.search(left):
+        return yes("words")
     if {left, right} <= _YES_NO:
         return no("words")
     for words, other in ((a, b), (b, a)):
@@ -141,34 +139,42 @@ def _spoken(a: str, b: str) -> Ruling | None:
 
 
 def _plain_words(text: str) -> bool:
-    return not re.search(r"[=<>^+*/]", text)
+    return re.search(r"[=<>^+*/_\\]", bare(text)) is None or text == r"\mathbb{R}"
 
 
 def _measured(a: str, b: str) -> Ruling | None:
-    """At least one answer has a unit: compare the numbers, converted where both units are known."""
+    """At least one answer has a unit: compare the numbers, converted where both units are known.
+
+    What looks like a unit may be a variable: if the numbers differ, the whole is read, too.
+    """
     (head_a, unit_a), (head_b, unit_b) = split_unit(a), split_unit(b)
     if unit_a is None and unit_b is None:
         return None
-    a, b = _percented(head_a, unit_a), _percented(head_b, unit_b)
+    ruling = _with_units(head_a, unit_a, head_b, unit_b)
+    if ruling.holds is not True and "\\text" not in a + b and "\\mathrm" not in a + b:
+        whole = _read(a, b)
+        if whole.holds:
+            return whole
+    return ruling
+
+
+def _with_units(a: str, unit_a: str | None, b: str, unit_b: str | None) -> Ruling:
+    a, b = _percented(a, unit_a), _percented(b, unit_b)
     unit_a = None if unit_a in _PERCENT else unit_a
     unit_b = None if unit_b in _PERCENT else unit_b
-    if unit_a is None or unit_b is None:
-        return decided(a, b)
-    rate = converted(unit_b, unit_a)
-    if rate == 1:
-        return decided(a, b)
+    rate = 1 if unit_a is None or unit_b is None else converted(unit_b, unit_a)
     plain = decided(a, b)
-    if rate is None:
-        if plain.holds:
-            kin = set(unit_a.split()) & set(unit_b.split()) or unit_a in unit_b or unit_b in unit_a
-            return plain if kin else plain.flagged("unit")
+    if rate == 1 or unit_a is None or unit_b is None:
         return plain
+    if rate is None:
+        kin = set(unit_a.split()) & set(unit_b.split()) or unit_a in unit_b or unit_b in unit_a
+        return plain if kin or not plain.holds else plain.flagged("unit")
     if rate == 0:
         return no("another unit")
     scaled = decided(a, f"{b} * {rate.numerator} / {rate.denominator}")
-    if scaled.holds:
+    if scaled.holds or not plain.holds:
         return scaled
-    return no("another unit") if plain.holds else plain
+    return no("another unit")
 
 
 def _percented(head: str, unit: str | None) -> str:
@@ -201,8 +207,11 @@ def _read(a: str, b: str) -> Ruling:
 
 
 def _comma(a: str, b: str) -> bool:
-    """Whether exactly one of the two may be a number with a decimal comma."""
-    return (_DECIMAL_COMMA.fullmatch(a) is None) != (_DECIMAL_COMMA.fullmatch(b) is None)
+    """Whether one is a decimal with a point, and the other may be one with a comma."""
+    return any(
+        _DECIMAL_COMMA.fullmatch(x) and "." in y and literal(y) is not None
+        for x, y in ((a, b), (b, a))
+    )
 
 
 def _wordy(text: str, tree: Node | None) -> bool:

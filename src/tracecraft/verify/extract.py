@@ -23,10 +23,9 @@ class Extract:
 
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*")
-_JOINT = re.compile(
-    r"^[\s$\\()\[\].:;]*(?:(?:,|\\quad|\\qquad|\\ |\\text\{|\\,|and|or|&|\\hspace\{[^}]*\}|[\s${}\\()\[\]])*)$"
-)
-_SAYS = re.compile(r"(?:,|\band\b|\bor\b|\\quad|^\s*\$?\s*$)")
+_DISPLAYED = re.compile(r"\\(?:quad|qquad|[,;: ()\[\]])|[$\\]|\\[\[\]]")
+_NAMES = re.compile(r"[A-Za-z](?:_\w|_\{\w+\})?(?:\(\w\))?\s*=\s*$")
+_BETWEEN = re.compile(r"|[,;&]|(?:[A-Za-z()]+ ){0,4}(?:and|or)|,? ?(?:and|or)|(?:[A-Za-z]+ ){0,2},")
 _HASHES = re.compile(r"^[ \t>*]*####[ \t]*(?P<answer>[^\n]*?)[ \t*]*$", re.MULTILINE)
 _TAG = re.compile(r"<answer>\s*(?P<answer>.*?)\s*</answer>", re.DOTALL | re.IGNORECASE)
 _CUE = re.compile(
@@ -36,6 +35,7 @@ _CUE = re.compile(
     r"|antwort(?:\s+ist)?\s*:|respuesta(?:\s+final)?(?:\s+es)?\s*:?|ответ\s*:|answer[:：])\s*",
     re.IGNORECASE | re.MULTILINE,
 )
+_CHAT = re.compile(r"<\|(?:im_start|im_end|endoftext|eot_id|end_of_text)\|>|I hope it is correct")
 _WINDOW = 4_000
 """Characters from the end in which an announcement is looked for."""
 _LONGEST = 400
@@ -49,6 +49,9 @@ _DISPLAY = re.compile(
 _BECAUSE = re.compile(
     r"\s*(?:,?\s+(?:because|since|as|which|where|so that|when|for all)\b.*)$", re.DOTALL
 )
+_SENTENCE = re.compile(r"(?<=[^\s.])[.!?](?=\s+[^\s])|\n+(?=\s*\S)")
+_CONCLUDES = re.compile(r"(?:\b(?:is|are|equals|be|was|to)|=|:)\s*$")
+_NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?%?(?![\w^_\\])")
 _MATHS = re.compile(r"[\d\\=<>^_+*/|]|^[A-Za-z]$")
 
 
@@ -64,7 +67,13 @@ def extracted(text: str, *, loose: bool = True) -> Extract | None:
         return None
     body = thought.response
     offset = text.rfind(body)
-    found = _last_box(body) or _hashes(body) or _tagged(body) or _announced(body) or _whole(body)
+    body = _CHAT.split(body, maxsplit=1)[0]
+    found = _last_box(body)
+    if found is not None:
+        later = _announced(body, found.end, final=True)
+        if later is not None and re.search(r"[\d\\]", later.answer):
+            found = later
+    found = found or _hashes(body) or _tagged(body) or _announced(body) or _whole(body)
     if found is None and loose:
         found = _tail(body)
     if found is None:
@@ -118,12 +127,16 @@ def _box(text: str, at: int, inside: int) -> tuple[int, int, str]:
 
 
 def _joined(between: str) -> bool:
-    """Whether two boxes are parts of one answer by what stands between them."""
-    if len(between) > 40 or "\n\n" in between.strip():
+    """Whether two boxes are parts of one answer by what stands between them.
+
+    Only a comma, `and` or `or` does; a few words of what is counted may come before it, and the
+    name of the next value after it.
+    """
+    if len(between) > 60 or "\n\n" in between.strip():
         return False
-    words = re.sub(r"\\(?:text|quad|qquad|mathrm|[,;: ()\[\]])|[\s${}()\[\]\\]", " ", between)
-    words = " ".join(words.split())
-    return words in {"", ",", "and", "or", ", and", ", or", ";", "&"}
+    words = _DISPLAYED.sub(" ", re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", between))
+    words = " ".join(_NAMES.sub("", " ".join(words.split())).split())
+    return _BETWEEN.fullmatch(words) is not None
 
 
 def _hashes(text: str) -> Extract | None:
@@ -146,12 +159,14 @@ def _tagged(text: str) -> Extract | None:
     return Extract(match.group("answer"), "tag", *match.span("answer"))
 
 
-def _announced(text: str) -> Extract | None:
+def _announced(text: str, begin: int = 0, *, final: bool = False) -> Extract | None:
     """What follows the last `the answer is`, to the end of its sentence."""
-    begin = max(len(text) - _WINDOW, 0)
+    begin = max(len(text) - _WINDOW, begin)
     last = None
     for match in _CUE.finditer(text, begin):
-        if text[match.end() :].strip(" \n*$"):
+        if text[match.end() :].strip(" \n*$") and not (
+            final and "final" not in match.group(0).lower()
+        ):
             last = match
     if last is None:
         return None
@@ -191,19 +206,20 @@ def _whole(text: str) -> Extract | None:
 
 
 def _tail(text: str) -> Extract | None:
-    """The one formula of the last sentence that has any."""
-    window = max(len(text) - 600, 0)
-    found = [m for m in _DISPLAY.finditer(text, window) if any(m.groups())]
-    if not found:
+    """The one formula, or the one number, of the last sentence."""
+    window = max(len(text.rstrip()) - 600, 0)
+    ends = [m.end() for m in _SENTENCE.finditer(text, window, len(text.rstrip()))]
+    start = ends[-1] if ends else window
+    formulas = [m for m in _DISPLAY.finditer(text, start) if any(m.groups())]
+    if formulas:
+        last = formulas[-1]
+        answer = next(g for g in last.groups() if g is not None)
+        if not _MATHS.search(answer) or (
+            len(formulas) > 1 and not _CONCLUDES.search(text[start : last.start()])
+        ):
+            return None
+        return Extract(answer.strip(), "tail", last.start(), last.end())
+    numbers = list(_NUMBER.finditer(text, start))
+    if len(numbers) != 1:
         return None
-    last = found[-1]
-    sentence = max(text.rfind(". ", 0, last.start()), text.rfind("\n", 0, last.start()))
-    if (
-        len([m for m in found if m.start() > sentence]) > 1
-        or "." in text[last.end() + 1 :].strip(" .\n")[:-1]
-    ):
-        return None
-    answer = next(g for g in last.groups() if g is not None)
-    if not _MATHS.search(answer):
-        return None
-    return Extract(answer.strip(), "tail", last.start(), last.end())
+    return Extract(numbers[0].group(0), "tail", *numbers[0].span())

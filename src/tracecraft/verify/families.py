@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import product
 
 from tracecraft.verify.evaluate import real
-from tracecraft.verify.nodes import Call, Listing, Node, Relation, Symbol, symbols
+from tracecraft.verify.nodes import Call, Listing, Node, Relation, SuchThat, Symbol, symbols
 
 __all__ = ["family", "same_family"]
 
@@ -14,10 +14,19 @@ _WHOLE = frozenset({"#Z", "#N", "#Z+", "#N+"})
 
 def family(node: Node) -> tuple[tuple[Node, ...], set[str]] | None:
     """The expressions of a family and its declared parameters; None for anything else."""
-    if not isinstance(node, Listing):
-        return None
+    match node:
+        case Listing(items, _):
+            parts = items
+        case SuchThat(Symbol(), Listing(items, _)):
+            parts = items
+        case SuchThat(element, Relation() as condition):
+            parts = (element, condition)
+        case SuchThat(element, Listing(items, _)):
+            parts = (element, *items)
+        case _:
+            return None
     found, declared = [], set()
-    for item in node.items:
+    for item in parts:
         match item:
             case Relation(("in",), (Symbol(name), Symbol(kind))) if kind in _WHOLE:
                 declared.add(name)

@@ -354,6 +354,8 @@ class _Parser:
         return inner.items if isinstance(inner, Listing) else (inner,)
 
     def _group(self, left: str) -> Node:
+        if left == "{" and self.kind() == "name" and self.kind(1) in {"|", "mid", ":"}:
+            return self._set()
         bars, self.bars = self.bars, 0
         items = self._items(_CLOSERS.get(left, ")"))
         right = self.kind()

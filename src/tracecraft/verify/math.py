@@ -79,7 +79,8 @@ class Math(Verifier, use="math", version=1):
 
 def _reference(answer: str) -> str:
     """The reference itself, or the answer within a worked solution."""
-    if any(m in answer for m in ("\\boxed", "\\fbox", "####")) or len(answer) > _LONG_REFERENCE:
+    solution = len(answer) > _LONG_REFERENCE or ("\n" in answer and "\\begin" not in answer)
+    if solution or any(mark in answer for mark in ("\\boxed", "\\fbox", "####")):
         found = extracted(answer, loose=False)
         return answer if found is None else found.answer
     return answer

@@ -26,7 +26,8 @@ class Number:
 
     value: Fraction
     decimals: int | None = None
-    """Digits written after the point; None for what is not a decimal."""
+    """Place of the last digit written, counted after the point (`1.5e3` has -2); None for what
+    is not a decimal."""
 
 
 @dataclass(frozen=True, slots=True)

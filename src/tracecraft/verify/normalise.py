@@ -85,6 +85,11 @@ _GROUPED = re.compile(
 )
 _SEPARATOR = re.compile(r"\\,|\{,\}|\{\\,\}|,\\!\s*|,\\,|\\ |,")
 _COMMAS = re.compile(r"(?<![\d.,(\[{])[1-9]\d{0,2}(?:,\d{3})+(?!\d)")
+_GLUED = re.compile(r"(?<=[\d)}\]])(or|and)(?=[A-Z(\\\d]|[a-z]\s*[=(])")
+_ORDINAL = re.compile(
+    r"(?<=\d)\s*(?:\^\s*\{?\s*\\(?:text|mathrm|textrm)\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?"
+    r"|\\text\s*\{(?:st|nd|rd|th)\}|(?:st|nd|rd|th)\b|\^\{(?:st|nd|rd|th)\})"
+)
 _DOUBLED = re.compile(r"(?<!\\)\\\\(?=[a-zA-Z(){}\[\],;!% ])")
 _SINGLE = re.compile(r"(?<!\\)(?:\\\\)*\\(?!\\)")
 _FENCES = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
@@ -114,6 +119,35 @@ def unwrapped(text: str) -> str:
     return text
 
 
+_COMMAND = re.compile(r"\\([a-zA-Z]{3,})")
+_VOCABULARY = frozenset(
+    (
+        _LETTERS[1] + " " + _COMMANDS[1] + " left right big Big bigl bigr Bigl Bigr displaystyle "
+        "frac dfrac tfrac cfrac binom sqrt text textbf textit textrm mathrm mathbf mathbb mathcal "
+        "mathit mathsf operatorname mbox leq geq neq lt gt leqslant geqslant ldots cdots dots "
+        "quad qquad mid vert lvert rvert langle rangle sin cos tan cot sec csc sinh cosh tanh "
+        "arcsin arccos arctan ln log lg exp min max gcd lcm det deg dim mod pmod bmod overline "
+        "underline widehat hat vec bar tilde dot ddot overrightarrow begin end circ prime degree "
+        "varphi varepsilon vartheta varnothing partial nabla boxed fbox perp parallel subset "
+        "subseteq supset forall exists land lor wedge vee hspace vspace phantom cdotp propto "
+        "rightarrow leftarrow Leftrightarrow mapsto lim limsup liminf sum prod int iint oint "
+        "lbrace rbrace lbrack rbrack backslash limits boldsymbol mathstrut thinspace hbar ell "
+        "implies iff therefore because ast star oplus otimes bigcup bigcap substack stackrel"
+    ).split()
+)
+
+
+@lru_cache(maxsize=1 << 12)
+def _split_command(match: str) -> str:
+    r"""`\pik`, from which a space was lost, as `\pi k`; a known command as it is."""
+    if match in _VOCABULARY:
+        return f"\\{match}"
+    for end in range(len(match) - 1, 1, -1):
+        if match[:end] in _VOCABULARY:
+            return f"\\{match[:end]} {match[end:]}"
+    return f"\\{match}"
+
+
 @lru_cache(maxsize=1 << 15)
 def normalised(text: str) -> str:
     """The answer in the one spelling that the parser reads; thousands separators are gone."""
@@ -124,6 +158,7 @@ def normalised(text: str) -> str:
     if not any(mark in text for mark in ("\\", "*", "`", "{,}", "__")):
         return _plain(text)
     text = _MARKDOWN.sub(lambda m: m.group(1) or m.group(2) or m.group(3), text)
+    text = _COMMAND.sub(lambda m: _split_command(m.group(1)), text)
     text = _GROUPED.sub(lambda m: _SEPARATOR.sub("", m.group(0)), text)
     text = _DROPPED.sub(" ", _NO_DELIMITER.sub(" ", text))
     for pattern, into in _ALIASES:
@@ -138,6 +173,7 @@ def _plain(text: str) -> str:
     text = text.replace("<=", r"\le ").replace(">=", r"\ge ").replace("!=", r"\ne ")
     text = text.replace("...", r"\ldots ").replace("~", " ")
     text = _COMMAS.sub(lambda m: m.group(0).replace(",", ""), text)
+    text = _GLUED.sub(r" \1 ", _ORDINAL.sub("", text))
     return " ".join(text.split())
 
 

@@ -10,6 +10,8 @@ from tracecraft.verify.ruling import OPEN, Ruling, no, unsure, yes
 __all__ = ["rounding", "scalar"]
 
 _HUNDRED = Number(Fraction(100))
+_LEAST_WRITTEN = 2
+"""Significant digits a reference must show before it grants its rounding to an answer."""
 _LEAST_DIGITS = 4
 """Significant digits from which a decimal stands for an exact reference."""
 
@@ -108,8 +110,8 @@ def _decimal(node: Node) -> tuple[Fraction, Fraction, int] | None:
     """A decimal as written: its value, half a unit of its last digit, its significant digits."""
     match node:
         case Number(value, decimals) if decimals is not None:
-            scaled = abs(value) * 10**decimals
-            return value, Fraction(1, 2 * 10**decimals), len(str(int(scaled))) if scaled else 0
+            unit = Fraction(10) ** -decimals
+            return value, unit / 2, len(str(int(abs(value) / unit))) if value else 0
         case Call("neg", (inner,)):
             found = _decimal(inner)
             return None if found is None else (-found[0], found[1], found[2])
@@ -140,8 +142,10 @@ def rounding(a: Node, b: Node) -> Ruling | None:
     gap = abs(left - right)
     slack = 1 + 1e-9
     if written is not None and (given is None or given[1] < written[1]):
-        value, half, _ = written
+        _, half, digits = written
         whole = exact(b)
+        if digits < _LEAST_WRITTEN:
+            return None
         if gap <= _float(half) * slack and not (whole is not None and whole.denominator == 1):
             return yes("rounded", "rounded")
         return None

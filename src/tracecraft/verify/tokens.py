@@ -26,10 +26,74 @@ class Token:
 
 
 FUNCTIONS = frozenset(
-    ["sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "arcsin", "arccos", "arctan", "arccot", "arcsec", "arccsc", "asin", "acos", "atan", "ln", "log", "lg", "exp", "sqrt", "abs", "gcd", "lcm", "max", "min", "det", "floor", "ceil", "sgn", "sign", "arg", "Re", "Im", "mod"]
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "sinh",
+        "cosh",
+        "tanh",
+        "coth",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "arccot",
+        "arcsec",
+        "arccsc",
+        "asin",
+        "acos",
+        "atan",
+        "ln",
+        "log",
+        "lg",
+        "exp",
+        "sqrt",
+        "abs",
+        "gcd",
+        "lcm",
+        "max",
+        "min",
+        "det",
+        "floor",
+        "ceil",
+        "sgn",
+        "sign",
+        "arg",
+        "Re",
+        "Im",
+        "mod",
+    ]
 )
 _NAMES = frozenset(
-    ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "pi", "infty"]
+    [
+        "alpha",
+        "beta",
+        "gamma",
+        "delta",
+        "epsilon",
+        "zeta",
+        "eta",
+        "theta",
+        "iota",
+        "kappa",
+        "lambda",
+        "mu",
+        "nu",
+        "xi",
+        "rho",
+        "sigma",
+        "tau",
+        "upsilon",
+        "phi",
+        "chi",
+        "psi",
+        "omega",
+        "pi",
+        "infty",
+    ]
 )
 _SPELLED = {
     "infinity": "infty",
@@ -39,9 +103,52 @@ _SPELLED = {
     "deg": "degree",
 }
 _TEXTS = frozenset(
-    ["text", "mathrm", "textbf", "textit", "mbox", "textrm", "textnormal", "mathbf", "mathit", "mathsf", "texttt", "mathtt", "operatorname", "hbox", "textsf", "emph", "underline", "bm", "mathcal", "mathfrak", "pmb"]
+    [
+        "text",
+        "mathrm",
+        "textbf",
+        "textit",
+        "mbox",
+        "textrm",
+        "textnormal",
+        "mathbf",
+        "mathit",
+        "mathsf",
+        "texttt",
+        "mathtt",
+        "operatorname",
+        "hbox",
+        "textsf",
+        "emph",
+        "underline",
+        "bm",
+        "mathcal",
+        "mathfrak",
+        "pmb",
+    ]
 )
-_WORDS = frozenset(["and", "or", "not", "the", "odd", "yes", "day", "sec", "one", "two", "six", "ten", "all", "any", "red", "min", "mph", "men"])
+_WORDS = frozenset(
+    [
+        "and",
+        "or",
+        "not",
+        "the",
+        "odd",
+        "yes",
+        "day",
+        "sec",
+        "one",
+        "two",
+        "six",
+        "ten",
+        "all",
+        "any",
+        "red",
+        "min",
+        "mph",
+        "men",
+    ]
+)
 _MOST_TOKENS = 1_500
 
 _TOKEN = re.compile(
@@ -100,7 +207,10 @@ def _number(piece: str) -> Number:
         raise Unparsed("a number too long")
     value = Fraction(mantissa.rstrip(".") or "0") * Fraction(10) ** int(exponent or 0)
     point = mantissa.find(".")
-    return Number(value, len(mantissa) - point - 1 if 0 <= point < len(mantissa) - 1 else None)
+    shown = len(mantissa) - point - 1 if 0 <= point < len(mantissa) - 1 else None
+    if exponent:
+        shown = (shown or 0) - int(exponent)
+    return Number(value, shown)
 
 
 def _recurring(piece: str) -> Number:

@@ -51,8 +51,8 @@ _KNOWN_BEHIND = re.compile(
 _CURRENCY = re.compile(
     r"^(?P<sign>[-+]?)\s*(?P<unit>\$+|\\pounds|\\euro|€|£|¥|Rs\.?|USD|US\$)\s*(?=[-\d.\\])"
 )
-_CURRENCY_BEHIND = re.compile(r"^(?P<head>.*\d)\s*(?P<unit>\$+|€|£|¥|¢)$")
-_JOINS = re.compile(r"\b(?:and|or|to|than|if|where|for|is|are|mod|base|with|when|not|any|all)\b")
+_CURRENCY_BEHIND = re.compile(r"^(?P<head>[^$]*\d)\s*(?P<unit>\$+|€|£|¥|¢)$")
+_JOINS = re.compile(r"\b(?:and|or|to|than|if|where|for|is|are|mod|base|with|when|not)\b")
 _NUMERIC = re.compile(r"^[e\d]|^(?:pi|sqrt|sin|cos|tan|log|ln|e|i|x|y|z|n|k)$")
 
 

@@ -17,9 +17,20 @@ _CLOCK = re.compile(
     r"^(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?\s*(a\.?\s*m\.?|p\.?\s*m\.?|noon|midnight)?\.?$",
     re.IGNORECASE,
 )
-_MONTHS = (
-    ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
-)
+_MONTHS = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
 _SAME = {
     "true": "yes", "correct": "yes", "false": "no", "incorrect": "no", "wrong": "no",
     "no solution": "none", "no solutions": "none", "no real solution": "none", "empty": "none",
@@ -32,10 +43,33 @@ _SAME = {
     "all real numbers": "reals", "all reals": "reals", "mathbb r": "reals", "real numbers": "reals",
     "set of all real numbers": "reals", "any real number": "reals",
 }  # fmt: skip
-_ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+_ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000}
-_FILLER = frozenset(["a", "an", "the", "of", "is", "are", "be", "it", "its", "option", "so", "only"])
+_FILLER = frozenset(
+    ["a", "an", "the", "of", "is", "are", "be", "it", "its", "option", "so", "only"]
+)
 
 
 @lru_cache(maxsize=1 << 14)
