@@ -4,7 +4,10 @@ from tracecraft.merge.checkpoint import preflight
 from tracecraft.merge.delta import Report, TensorDelta
 from tracecraft.merge.fold import Merge, MergePlan, MergeStep, carry_out, merge_pair, orders
 from tracecraft.merge.fusion import Fused, fuse
+from tracecraft.merge.mergekit import read_mergekit
 from tracecraft.merge.methods import Method
+from tracecraft.merge.postflight import postflight
+from tracecraft.merge.search import search
 
 __all__ = [
     "Fused",
@@ -18,5 +21,8 @@ __all__ = [
     "fuse",
     "merge_pair",
     "orders",
+    "postflight",
     "preflight",
+    "read_mergekit",
+    "search",
 ]

@@ -11,6 +11,7 @@ from tracecraft.errors import RecipeError, did_you_mean
 from tracecraft.merge.checkpoint import merge_checkpoints
 from tracecraft.merge.delta import Report
 from tracecraft.merge.methods import ArceeFusion, Method
+from tracecraft.merge.postflight import postflight
 from tracecraft.plugin import Volatile, explain
 from tracecraft.stage import Desk, Job, Progress
 
@@ -41,7 +42,18 @@ class Merge(Job, use="merge", version=1):
 
     def __call__(self, inputs: tuple[Path, ...], into: Path, desk: Desk) -> None:
         roots = [root / OUTPUT if (root / OUTPUT).is_dir() else root for root in inputs]
-        self.make(roots, into, lambda done, total: desk.report(Progress(done, total, "bytes")))
+
+        def told(done: int, total: int) -> None:
+            desk.report(Progress(done, total, "bytes"))
+
+        report = self.make(roots, into, told)
+        tried = postflight(into)
+        tried.check(into)
+        facts: dict[str, float | int | str] = {"share": report.share, "moved": report.moved}
+        notes = [*report.notes, *tried.notes]
+        facts |= {"said": tried.text} if tried.text else {}
+        facts |= {"notes": "; ".join(notes)} if notes else {}
+        desk.report(Progress(1, 1, "models", facts))
 
     def make(self, models: Sequence[Path], out: Path, told: Told | None = None) -> Report:
         """Merge checkpoint folders into `out`; call again to resume, a finished one is kept.

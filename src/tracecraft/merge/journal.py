@@ -39,7 +39,8 @@ class Journal:
             self.root.mkdir(parents=True, exist_ok=True)
             if not self.path.exists() and any(self.root.iterdir()):
                 raise DataError(
-                    f"{self.root} is not empty\n  next   name a folder that does not exist yet"
+                    f"{self.root} holds another merge, or something else"
+                    "\n  next   name a folder that does not exist yet"
                 )
             self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,63 @@
+"""Which order of merges scores best: each plan is carried out and scored once, and kept."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from tracecraft.errors import DataError
+from tracecraft.merge.fold import MergePlan, carry_out
+from tracecraft.plugin import digest
+from tracecraft.store import write_json
+
+SCORE = "score.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A plan that was carried out, and what its last model scored."""
+
+    plan: MergePlan
+    student: Path
+    score: float
+
+
+def search(
+    plans: Iterable[MergePlan],
+    sources: Mapping[str, Path],
+    out: Path,
+    score: Callable[[Path], float],
+) -> list[Scored]:
+    """Carry out every plan below `out` and score its student; the best comes first.
+
+    A merge that several plans begin with is made once. What is finished is kept: run it again
+    with more plans, or after a kill, and only the missing ones are made and scored.
+
+    Raises:
+        DataError: a score that is not finite, or a merge that fails as `carry_out` does.
+    """
+    found = []
+    for plan in plans:
+        student = _student(plan, sources, out)
+        place = student / SCORE
+        if not place.exists():
+            value = float(score(student))
+            if value != value:
+                raise DataError(f"{student}: its score is not a number")
+            write_json(place, {"score": value, "plan": plan.model_dump(mode="json")})
+        found.append(Scored(plan, student, orjson.loads(place.read_bytes())["score"]))
+    return sorted(found, key=lambda one: -one.score)
+
+
+def _student(plan: MergePlan, sources: Mapping[str, Path], out: Path) -> Path:
+    """The folder of the plan's last model; each step lies at the hash of what made it."""
+    where = {name: Path(root) for name, root in sources.items()}
+    keys = {name: str(Path(root).resolve()) for name, root in sources.items()}
+    for step in plan.steps:
+        made = step.merge().identity()
+        keys[step.name] = digest([made, [keys.get(name, name) for name in step.models]])
+        one = MergePlan(steps=(step.model_copy(update={"name": keys[step.name]}),))
+        carry_out(one, where, out)
+        where[step.name] = out / keys[step.name]
+    return where[plan.steps[-1].name]
