@@ -73,5 +73,5 @@ def _tokenizer(file: Path) -> Any:
     try:
         from tokenizers import Tokenizer
     except ModuleNotFoundError:
-        raise MissingExtra("tokenizers", "vllm", "counting tokens as the student does") from None
+        raise MissingExtra("tokenizers", "local", "counting tokens as the student does") from None
     return Tokenizer.from_file(str(file))
