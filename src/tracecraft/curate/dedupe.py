@@ -27,16 +27,14 @@ IDS = ("trace_id", "problem_id", "example_id", "id")
 
 
 def _tuple(value: Any) -> Any:
-    return (
-        (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-    )
+    return (value,) if isinstance(value, str) else value
 
 
 def _cores() -> int:
     return os.cpu_count() or 1
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_tuple), Field(min_length=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_tuple), Field(min_length=1, strict=False)]
 
 
 @dataclass(frozen=True, slots=True)
