@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import Field
 
 from tracecraft.schema import Verdict
+from tracecraft.verify.code_check import run_program_tests
 from tracecraft.verify.code_extract import Code as Found
 from tracecraft.verify.code_extract import defines, extract, parses
 from tracecraft.verify.code_run import (
@@ -111,6 +112,8 @@ class Code(Verifier, use="code", version=1):
     """CPU seconds for all tests of one response."""
     all_tests: bool = False
     """Go on after the first test that fails, and count."""
+    weak: Literal["refuse", "accept"] = "refuse"
+    """What a pass is worth that the program itself had a hand in deciding: nothing, or all."""
     packages: tuple[str, ...] = Field(default=("numpy",), strict=False)
     """Installed packages that programs may import."""
 
@@ -132,6 +135,8 @@ class Code(Verifier, use="code", version=1):
         except SandboxBroken as error:
             return _verdict("failed", f"sandbox_error: {error}", found, started)
         outcome = _OUTCOMES.get(report.status, "incorrect")
+        if report.status == "weak" and self.weak == "accept":
+            outcome = "correct"
         counted = f"{report.passed} of {report.total}"
         return _verdict(outcome, f"{report.status}: {counted}: {report.why}", found, started)
 
@@ -173,7 +178,7 @@ class Code(Verifier, use="code", version=1):
                     return expected
                 return run_differential(sandbox, suite, expected, program, terms)
             case Program():
-                raise BadTests("test programs are not supported yet")
+                return run_program_tests(sandbox, suite, program, terms)
             case Prediction():
                 raise BadTests("nothing to run")
 

@@ -16,13 +16,14 @@
 Columns beside `tests` (`entry_point`, `fn_name`, `starter_code`, `checker`, …) are read too.
 """
 
-import ast
+import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tracecraft.verify.code_asserts import Call, as_call
 from tracecraft.verify.code_compare import Rule, Values
 from tracecraft.verify.livecodebench import private_cases
 
@@ -57,15 +58,6 @@ class Stdio:
     output_file: str | None = None
     seconds: float | None = None
     memory: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call and what it should return."""
-
-    args: tuple[Any, ...]
-    expected: Any
-    named: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +337,7 @@ def _asserts(lines: list[str], setup: str, m: Mapping[str, Any]) -> Suite:
     calls: list[Call] = []
     names = set()
     for line in lines:
-        call = None if setup.strip() else _as_call(line)
+        call = None if setup.strip() else as_call(line)
         if call is None:
             return _from_program("\n".join([setup, *lines]).strip() + "\n", m)
         names.add(call[0])
@@ -355,41 +347,18 @@ def _asserts(lines: list[str], setup: str, m: Mapping[str, Any]) -> Suite:
     return Calls(names.pop(), tuple(calls), how="python", prompt=m.get("prompt"))
 
 
-def _as_call(line: str) -> tuple[str, Call] | None:
-    """`assert name(literals) == literal` (or its mirror) as a call and its expected result."""
-    try:
-        body = ast.parse(line.strip()).body
-        statement = body[0] if len(body) == 1 else None
-        if not isinstance(statement, ast.Assert) or not isinstance(statement.test, ast.Compare):
-            return None
-        test = statement.test
-        if len(test.ops) != 1 or not isinstance(test.ops[0], (ast.Eq, ast.Is)):
-            return None
-        sides = [test.left, test.comparators[0]]
-        if not isinstance(sides[0], ast.Call):
-            sides.reverse()
-        call, wanted = sides
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-            return None
-        expected = ast.literal_eval(wanted)
-        if isinstance(test.ops[0], ast.Is) and not isinstance(expected, (bool, type(None))):
-            return None
-        args = tuple(ast.literal_eval(a) for a in call.args)
-        named = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return None
-    if call.func.id in _BUILTINS or len(named) != len(call.keywords):
-        return None
-    return call.func.id, Call(args, expected, named)
-
-
-_BUILTINS = frozenset({"abs", "all", "any", "bool", "dict", "float", "frozenset", "int", "len",
-                       "list", "max", "min", "round", "set", "sorted", "str", "sum", "tuple",
-                       "type", "isinstance"})  # fmt: skip
-
-
 def _from_program(code: str, m: Mapping[str, Any]) -> Suite:
-    assets = {}
-    for name, content in (m.get("asset") or {}).items():
-        assets[name] = content
-    return Program(code, _entry(m), assets, m.get("prompt"), prelude="functional" in m)
+    assets = {name: _asset(content) for name, content in (m.get("asset") or {}).items()}
+    tests = [name for name in assets if re.fullmatch(r"(?:test_\w+|\w+_test)\.py", name)]
+    if "#<INSERT>" in code and tests:
+        code = assets.pop(tests[0])
+    return Program(
+        code.replace("#<INSERT>", ""), _entry(m), assets, m.get("prompt"), "functional" in m
+    )
+
+
+def _asset(content: str) -> str:
+    try:
+        return base64.b64decode(content, validate=True).decode()
+    except ValueError:
+        return content

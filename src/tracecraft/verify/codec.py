@@ -5,19 +5,20 @@ repr]}` an object that has no plain form. Standard library only: the sandbox imp
 """
 
 import datetime
-import json
-from collections import deque
+from collections import deque, namedtuple
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["Opaque", "Record", "Undecodable", "decode", "dumps", "encode", "loads"]
+__all__ = ["OWN", "Encoder", "Opaque", "Record", "Undecodable", "decode", "encode"]
 
 _SAFE_INT = 1 << 1024
 """Above it integers travel in hexadecimal: decimal text of theirs is limited by the interpreter."""
 _MAX_DEPTH = 200
+OWN = ("__main__", "solution")
+"""What a program's own module is called."""
 
 
 class Undecodable(ValueError):
@@ -49,38 +50,66 @@ class Record:
         return hash(self.kind)
 
 
-def encode(value: Any, depth: int = 0) -> Any:
-    """What `json.dumps` takes for `value`; objects become `Record`s or `Opaque`s of themselves."""
-    if value is None or value is True or value is False:
-        return value
-    if depth > _MAX_DEPTH:
-        raise RecursionError("nested deeper than a value may be")
-    kind = type(value)
-    if kind is int:
-        return value if -_SAFE_INT < value < _SAFE_INT else {"i": hex(value)}
-    if kind is str or kind is float:
-        return value
-    if kind is list:
-        return [encode(v, depth + 1) for v in value]
-    return _encode_rarer(value, kind, depth + 1)
+class Encoder:
+    """Makes of values what `json.dumps` takes.
 
+    Args:
+        export: may make something of an object that has no plain form; None leaves it to become
+            a `Record` or an `Opaque`.
+    """
 
-def _encode_rarer(value: Any, kind: type, depth: int) -> Any:
-    for base, tag, plain in _BY_BASE:
-        if isinstance(value, base):
-            return {tag: plain(value, depth)} if tag else plain(value, depth)
-    if kind.__module__ == "numpy" or hasattr(value, "__array_interface__"):
-        listed = value.tolist()
-        return {"a": encode(listed, depth)} if isinstance(listed, list) else encode(listed, depth)
-    attributes = getattr(value, "__dict__", None)
-    if kind.__module__ in _OWN and isinstance(attributes, dict) and not callable(value):
-        fields = {str(k): encode(v, depth) for k, v in attributes.items()}
-        return {"r": [kind.__qualname__, fields]}
-    return {"o": [f"{kind.__module__}.{kind.__qualname__}", _shown(value)]}
+    def __init__(self, export: Callable[[Any], Any] | None = None) -> None:
+        self.export = export
 
+    def encode(self, value: Any, depth: int = 0) -> Any:
+        """The value in JSON's types.
 
-_OWN = ("__main__", "solution")
-"""What a program's own module is called."""
+        Raises:
+            RecursionError: it is nested deeper than a value may be, or contains itself.
+        """
+        if value is None or value is True or value is False:
+            return value
+        if depth > _MAX_DEPTH:
+            raise RecursionError("nested deeper than a value may be")
+        kind = type(value)
+        if kind is int:
+            return value if -_SAFE_INT < value < _SAFE_INT else {"i": hex(value)}
+        if kind is str or kind is float:
+            return value
+        if kind is list:
+            return [self.encode(v, depth + 1) for v in value]
+        return self._rarer(value, kind, depth + 1)
+
+    def _rarer(self, value: Any, kind: type, depth: int) -> Any:
+        if issubclass(kind, tuple) and kind is not tuple and hasattr(kind, "_fields"):
+            return {"n": [kind.__name__, list(kind._fields), self.items(value, depth)]}
+        for base, tag, plain in _BY_BASE:
+            if issubclass(kind, base):
+                made = plain(self, value, depth)
+                return {tag: made} if tag else made
+        if kind.__module__ == "numpy":
+            listed = value.tolist()
+            made = self.encode(listed, depth)
+            return {"a": made} if isinstance(listed, list) else made
+        if self.export is not None and (made := self.export(value)) is not None:
+            return made
+        attributes = getattr(value, "__dict__", None)
+        if kind.__module__ in OWN and isinstance(attributes, dict) and not callable(value):
+            return self.record(value, depth)
+        return {"o": [f"{kind.__module__}.{kind.__qualname__}", _shown(value)]}
+
+    def record(self, value: Any, depth: int) -> Any:
+        """An object by its attributes."""
+        fields = {str(k): self.encode(v, depth) for k, v in vars(value).items()}
+        return {"r": [type(value).__qualname__, fields]}
+
+    def items(self, values: Any, depth: int) -> list[Any]:
+        """Each of them."""
+        return [self.encode(v, depth) for v in values]
+
+    def pairs(self, value: Any, depth: int) -> list[Any]:
+        """Keys and values of a mapping."""
+        return [[self.encode(k, depth), self.encode(v, depth)] for k, v in value.items()]
 
 
 def _shown(value: Any) -> str:
@@ -90,66 +119,72 @@ def _shown(value: Any) -> str:
         return f"<unprintable: {type(error).__name__}>"
 
 
-def _items(value: Any, depth: int) -> list[Any]:
-    return [encode(v, depth) for v in value]
-
-
-_BY_BASE: list[tuple[Any, str, Callable[[Any, int], Any]]] = [
-    (int, "", lambda v, d: encode(int(v), d)),
-    (float, "", lambda v, d: float(v)),
-    (str, "", lambda v, d: str.__str__(v)),
-    (list, "", _items),
-    (tuple, "t", _items),
-    (set, "s", _items),
-    (frozenset, "f", _items),
-    (dict, "d", lambda v, d: [[encode(k, d), encode(x, d)] for k, x in v.items()]),
-    ((bytes, bytearray), "b", lambda v, d: bytes(v).hex()),
-    (deque, "q", _items),
-    (complex, "c", lambda v, d: [v.real, v.imag]),
-    (Decimal, "D", lambda v, d: str(v)),
-    (Fraction, "F", lambda v, d: _items((v.numerator, v.denominator), d)),
-    (range, "R", lambda v, d: _items((v.start, v.stop, v.step), d)),
-    (datetime.datetime, "dt", lambda v, d: v.isoformat()),
-    (datetime.date, "da", lambda v, d: v.isoformat()),
-    (datetime.time, "ti", lambda v, d: v.isoformat()),
-    (datetime.timedelta, "td", lambda v, d: [v.days, v.seconds, v.microseconds]),
+_Plain = Callable[[Encoder, Any, int], Any]
+_BY_BASE: list[tuple[Any, str, _Plain]] = [
+    (int, "", lambda e, v, d: e.encode(int(v), d)),
+    (float, "", lambda e, v, d: float(v)),
+    (str, "", lambda e, v, d: str.__str__(v)),
+    (list, "", Encoder.items),
+    (tuple, "t", Encoder.items),
+    (set, "s", Encoder.items),
+    (frozenset, "f", Encoder.items),
+    (dict, "d", Encoder.pairs),
+    ((bytes, bytearray), "b", lambda e, v, d: bytes(v).hex()),
+    (deque, "q", Encoder.items),
+    (complex, "c", lambda e, v, d: [v.real, v.imag]),
+    (Decimal, "D", lambda e, v, d: str(v)),
+    (Fraction, "F", lambda e, v, d: e.items((v.numerator, v.denominator), d)),
+    (range, "R", lambda e, v, d: e.items((v.start, v.stop, v.step), d)),
+    (datetime.datetime, "dt", lambda e, v, d: v.isoformat()),
+    (datetime.date, "da", lambda e, v, d: v.isoformat()),
+    (datetime.time, "ti", lambda e, v, d: v.isoformat()),
+    (datetime.timedelta, "td", lambda e, v, d: [v.days, v.seconds, v.microseconds]),
 ]
 
-_Resolve = Callable[[str, dict[str, Any]], Any]
+encode = Encoder().encode
+
+Special = Mapping[str, Callable[[Any, Callable[[Any], Any]], Any]]
+"""For each further tag, what makes the value: it gets what the tag holds and the decoder."""
 
 
-def decode(value: Any, record: _Resolve = Record) -> Any:
+def decode(value: Any, special: Special | None = None) -> Any:
     """The value again.
 
     Args:
         value: what `json.loads` gave.
-        record: makes an object of a class's name and its attributes.
+        special: how to read tags of one's own, or `r`, a record.
 
     Raises:
-        Undecodable: it was not made by `encode`.
+        Undecodable: it was not made by an `Encoder`.
     """
     try:
-        return _decode(value, record)
+        return _decode(value, special or {})
     except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
         raise Undecodable(f"not a value: {error}") from None
 
 
-def _decode(value: Any, record: _Resolve) -> Any:
+def _decode(value: Any, special: Special) -> Any:
     if isinstance(value, list):
-        return [_decode(v, record) for v in value]
+        return [_decode(v, special) for v in value]
     if not isinstance(value, Mapping):
         return value
     ((tag, inner),) = value.items()
+    if tag in special:
+        return special[tag](inner, lambda v: _decode(v, special))
     if tag == "d":
-        return {_decode(k, record): _decode(v, record) for k, v in inner}
+        return {_decode(k, special): _decode(v, special) for k, v in inner}
     if tag == "r":
         kind, fields = inner
-        return record(kind, {k: _decode(v, record) for k, v in fields.items()})
+        return Record(kind, {k: _decode(v, special) for k, v in fields.items()})
+    if tag == "n":
+        kind, names, values = inner
+        return _NAMED(str(kind), names)(*(_decode(v, special) for v in values))
     if tag in _OF_LIST:
-        return _OF_LIST[tag]([_decode(v, record) for v in inner])
+        return _OF_LIST[tag]([_decode(v, special) for v in inner])
     return _OF_TEXT[tag](inner)
 
 
+_NAMED: Any = namedtuple
 _OF_LIST: dict[str, Callable[[list[Any]], Any]] = {
     "t": tuple,
     "s": set,
@@ -170,21 +205,3 @@ _OF_TEXT: dict[str, Callable[[str], Any]] = {
     "da": datetime.date.fromisoformat,
     "ti": datetime.time.fromisoformat,
 }
-
-
-def dumps(value: Any) -> str:
-    """`value` as one line of text."""
-    return json.dumps(encode(value), separators=(",", ":"))
-
-
-def loads(text: str | bytes, record: _Resolve = Record) -> Any:
-    """The value that `dumps` wrote.
-
-    Raises:
-        Undecodable: it was not written by `dumps`.
-    """
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Undecodable(f"not a value: {error}") from None
-    return decode(parsed, record)

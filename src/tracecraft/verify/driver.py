@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from tracecraft.verify.codec import decode, encode
 
-__all__ = ["CODE", "MODES", "RESULT", "RPC_IN", "RPC_OUT", "SPEC", "finish", "load_program"]
+__all__ = ["CODE", "MODES", "RESULT", "RPC_IN", "RPC_OUT", "SPEC", "load_program", "usual_names"]
 
 CODE, RESULT, SPEC, RPC_IN, RPC_OUT = 3, 4, 5, 6, 7
 """Descriptors a program's process has beside the standard three, where its job needs them."""
@@ -36,7 +36,12 @@ def _streams() -> None:
 
 
 def load_program(
-    source: bytes, name: str = "__main__", argv: list[str] | None = None, *, prelude: bool = False
+    source: bytes,
+    name: str = "__main__",
+    argv: list[str] | None = None,
+    *,
+    prelude: bool = False,
+    more: Mapping[str, Any] | None = None,
 ) -> types.ModuleType:
     """A module in which the program has run.
 
@@ -46,12 +51,13 @@ def load_program(
         argv: what follows the program's name on its command line.
         prelude: names that graders of function problems import for a program are there, unless
             the program gives them a meaning of its own.
+        more: further names that are there.
     """
     module = types.ModuleType(name)
     module.__file__ = _MAIN
     found = dict(vars(builtins))
     if prelude:
-        found = _usual_names() | found
+        found = usual_names() | found | dict(more or {})
     module.__dict__["__builtins__"] = found
     sys.modules[name] = module
     sys.argv = [_MAIN, *(argv or [])]
@@ -64,7 +70,7 @@ _USUAL = """bisect collections copy datetime functools heapq itertools json math
 re statistics string sys typing"""
 
 
-def _usual_names() -> dict[str, Any]:
+def usual_names() -> dict[str, Any]:
     """As LiveCodeBench, PRIME and the LeetCode sets import them; a builtin is never replaced."""
     import importlib
 
@@ -188,8 +194,28 @@ def binary(request: Mapping[str, Any]) -> NoReturn:
     os.execve(CODE, ["main"], {"PATH": "/usr/bin:/bin", "HOME": "/w", "LANG": "C.UTF-8"})
 
 
+def serve(request: Mapping[str, Any]) -> NoReturn:
+    """The program, at the disposal of tests that run elsewhere."""
+    from tracecraft.verify import oracle
+
+    _streams()
+    source, spec = read_all(CODE), _loads(read_all(SPEC))
+    guarded(lambda: oracle.serve_program(source, spec))
+
+
+def tests(request: Mapping[str, Any]) -> NoReturn:
+    """Tests of a program that runs elsewhere."""
+    from tracecraft.verify import oracle
+
+    _streams()
+    source, spec = read_all(CODE), _loads(read_all(SPEC))
+    guarded(lambda: oracle.run_tests(source, spec))
+
+
 MODES: dict[str, Callable[[Mapping[str, Any]], NoReturn]] = {
     "script": script,
     "calls": calls,
     "binary": binary,
+    "serve": serve,
+    "tests": tests,
 }

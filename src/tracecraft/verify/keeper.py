@@ -68,7 +68,7 @@ class Job:
     """One run of one program."""
 
     mode: str
-    """`script`, `calls`, `binary`, `command`, `serve` or `oracle`: what `driver` does with it."""
+    """`command`, or one of `driver.MODES`."""
     code: bytes = b""
     stdin: bytes = b""
     spec: bytes = b""
@@ -269,7 +269,7 @@ class Running:
         self._files = []
 
 
-_REPORTING = ("calls", "serve", "oracle")
+_REPORTING = ("calls", "serve", "tests")
 
 
 def _prefixes(python: Path) -> list[str]:

@@ -20,10 +20,10 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tracecraft.verify import driver, kernel, walls
+from tracecraft.verify import driver, kernel, oracle, walls
 from tracecraft.verify.seccomp import Filter
 
-__all__ = ["main"]
+__all__ = ["main", "oracle"]
 
 _PRELOAD = """
 abc argparse array ast asyncio atexit base64 bisect builtins calendar cmath codecs collections
