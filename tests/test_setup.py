@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -109,17 +110,31 @@ def test_make_alone_lists_the_targets():
     assert sorted(listed) == sorted(phony)
 
 
-def test_ci_runs_every_command_of_the_readme():
-    blocks = re.findall(
-        r"^```(?:sh|bash|console)\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S
-    )
-    lines = [
-        line.partition(" #")[0].strip().removeprefix("$ ") for b in blocks for line in b.split("\n")
-    ]
-    ran = (ROOT / ".ci/run").read_text()
-    commands = [line for line in lines if line.startswith(("make", "tracecraft", ".venv/bin"))]
-    assert {"make math-data", "make test"} <= set(commands)
-    assert [command for command in commands if command not in ran] == []
+def commands_of(document):
+    """The shell commands that a page shows, without their remarks."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / document).read_text(), re.M | re.S)
+    lines = [line.partition(" #")[0].strip() for block in blocks for line in block.split("\n")]
+    return [line for line in lines if line]
+
+
+def test_the_readme_shows_the_two_commands():
+    assert {"make math-data", "make test"} <= set(commands_of("README.md"))
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_a_command_that_a_page_shows_exists_with_its_options(document):
+    from typer.main import get_command
+
+    from tracecraft.cli import app, files, inspect, keep
+
+    assert files and inspect and keep  # each adds its commands
+    known = get_command(app.app).commands
+    for words in (shlex.split(command) for command in commands_of(document)):
+        if words[0] == "make":
+            assert f"  {words[1]} " in help_of_make()
+        elif words[0] == "tracecraft":
+            options = {option for p in known[words[1]].params for option in p.opts}
+            assert {word for word in words if word.startswith("--")} <= options, words
 
 
 def test_what_is_made_is_not_git_s_business():
