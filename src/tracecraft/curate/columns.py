@@ -33,8 +33,16 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "source": ("source",),
     "domain": ("domain",),
     "reasoning": ("reasoning", "reasoning_content", "thinking", "thought"),
-    "response": ("response", "answer_content", "output"),
     "completion": ("completion", "generation", "generations", "model_answer", "model_outputs"),
+    "response": (
+        "response",
+        "output",
+        "completion",
+        "generation",
+        "model_answer",
+        "model_outputs",
+        "prediction",
+    ),
     "finish": ("finish", "finish_reason"),
     "teacher": ("teacher", "model"),
 }

@@ -154,7 +154,7 @@ class Traces(Source, use="traces", version=1):
             if not any(name in found for name in TEXTS):
                 found["completion"] = f"{chat}.assistant"
         if "reasoning" not in found and "response" in found:
-            found["completion"] = found.pop("response")
+            found.setdefault("completion", found.pop("response"))
         wanted = "response" if "reasoning" in found else "completion"
         for name in ("statement", wanted):
             if name not in found:
