@@ -70,7 +70,7 @@ def weigh(pair: Operands) -> Weighed:
             kernels.sample(*block, places[0] - first * pair.width, step, sample)
         return norm, zeros, sample, places // pair.width
 
-    parts = pair.each(work)
+    parts = pair.each(work) or [(0.0, 0, np.empty(0, np.float32), np.empty(0, np.int64))]
     top = float(kl.max(initial=0.0))
     scale = 2.0 ** -int(np.frexp(top)[1]) if top > 0 else 1.0
     ready = (kl * scale).astype(np.float32)

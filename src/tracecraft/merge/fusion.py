@@ -54,12 +54,10 @@ def fuse(
         raise UsageError(
             f"no fusion mode {mode!r}{did_you_mean(str(mode), ['exact', 'reference'])}"
         )
-    if tuple(base.shape) != tuple(other.shape):
-        raise DataError(
-            f"{name}: base has the shape {tuple(base.shape)}, other {tuple(other.shape)}"
-        )
     base_kind, base_bits = _bits(base, name)
     other_kind, other_bits = _bits(other, name)
+    if base_bits.shape != other_bits.shape:
+        raise DataError(f"{name}: base has the shape {base_bits.shape}, other {other_bits.shape}")
     rows, width = flat(base_bits.shape)
     out = _out(dtype) or (base_kind if mode == "exact" else FLOATS["float32"])
     a, b = base_bits.reshape(rows, width), other_bits.reshape(rows, width)

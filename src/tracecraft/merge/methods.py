@@ -195,6 +195,7 @@ class Ties(TaskArithmetic, use="ties", version=1):
     """Task arithmetic of each delta's largest weights, where they agree in sign."""
 
     normalize: bool = True
+    """Divide by the sum of the weights that count."""
     density: OneOrEach = 1.0
     """Part of each delta that is kept, the largest first; ties at the border are all kept."""
 
