@@ -90,10 +90,6 @@ def read_table(path: Path, text: Collection[str] = (), split: str | None = "all"
     """
     place = open_files((path,), split)
     schema = place.as_text({name: name for name in text})
-    if path.suffix == ".parquet" and path.is_file():
-        lazy = pl.scan_parquet(path, glob=False)
-        if lazy.collect_schema() == schema:
-            return lazy
     pieces = [piece for _, piece in place.pieces(schema)]
     return (pl.concat(pieces) if pieces else pl.DataFrame(schema=schema)).lazy()
 

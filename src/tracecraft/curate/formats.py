@@ -57,7 +57,10 @@ class Rows(Input):
 
     @cached_property
     def columns(self) -> pl.Schema:
-        found = shape.schema(self.rows())
+        try:
+            found = shape.schema(self.rows())
+        except RecursionError:
+            fault(self.path, "holds a value nested too deeply", "take that column out")
         if not found:
             fault(self.path, "holds no rows", "check that it was written to its end")
         return found
@@ -236,7 +239,8 @@ def unpacked(path: Path) -> Iterator[IO[bytes]]:
     except FileNotFoundError:
         fault(path, "is not there", "check the path")
     except OSError as error:
-        fault(path, f"cannot be read: {error.strerror or error}", "check it, or copy it anew")
+        first = error.strerror or str(error).splitlines()[0]
+        fault(path, f"cannot be read: {first}", "check it, or copy it anew")
 
 
 def _starts(file: IO[bytes], magic: bytes) -> bool:

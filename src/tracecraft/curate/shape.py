@@ -7,6 +7,8 @@ from typing import Any
 import orjson
 import polars as pl
 
+DEEPEST = 64
+"""Lists and objects within one another; polars compares types by recursion."""
 EXACT = 2**53
 """Whole numbers up to this size survive as a double (IEEE 754, 53 bits of significand)."""
 
@@ -14,9 +16,12 @@ EXACT = 2**53
 class Shape:
     """What the values of one column, or of one nested place, have shown so far."""
 
-    __slots__ = ("fields", "items", "kinds", "largest", "ragged")
+    __slots__ = ("depth", "fields", "items", "kinds", "largest", "ragged")
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int = 0) -> None:
+        if depth > DEEPEST:
+            raise RecursionError
+        self.depth = depth
         self.kinds: set[type] = set()
         self.largest = 0
         self.ragged = False
@@ -31,7 +36,7 @@ class Shape:
             size = value if value >= 0 else -value - 1
             self.largest = max(size, self.largest)
         elif kind is list:
-            self.items = self.items or Shape()
+            self.items = self.items or Shape(self.depth + 1)
             for one in value:
                 self.items.see(one)
         elif kind is dict:
@@ -39,7 +44,7 @@ class Shape:
 
     def _see_fields(self, value: Mapping[str, Any]) -> None:
         if self.fields is None:
-            self.fields = {name: Shape() for name in value}
+            self.fields = {name: Shape(self.depth + 1) for name in value}
         if value.keys() != self.fields.keys():
             self.ragged = True
             return
@@ -113,6 +118,8 @@ def as_text(value: Any) -> str | None:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return repr(value)
+    if not isinstance(value, (list, dict)):
+        return str(value)
     try:
         made = orjson.dumps(value, default=str)
     except TypeError:  # a whole number of more than 64 bits
@@ -153,6 +160,8 @@ def cast(frame: pl.DataFrame, columns: pl.Schema) -> pl.DataFrame:
 
 def to_text(column: pl.Series) -> pl.Series:
     """A column as text, each value unchanged."""
-    if column.dtype in (pl.String, pl.Categorical, pl.Enum) or column.dtype.is_integer():
+    if column.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Float32):
+        return column.cast(pl.String)
+    if column.dtype.is_integer() or column.dtype.is_decimal():
         return column.cast(pl.String)
     return pl.Series(column.name, [as_text(one) for one in column.to_list()], dtype=pl.String)
