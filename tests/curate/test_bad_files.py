@@ -70,10 +70,10 @@ def test_a_cut_gzip_is_torn(tmp_path):
 
 def test_a_stream_cut_at_a_batch_border_is_torn_not_short(tmp_path):
     table = pa.table({"question": ["a", "b"]})
-    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as file:
-        with pa.ipc.new_stream(file, table.schema) as out:
-            out.write_table(table)
-    whole = (tmp_path / "a.arrow").read_bytes()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as out:
+        out.write_table(table)
+    whole = sink.getvalue().to_pybytes()
     (tmp_path / "cut.arrow").write_bytes(whole[:-8])
     with pytest.raises(DataError, match="end mark is missing"):
         read(tmp_path / "cut.arrow")
