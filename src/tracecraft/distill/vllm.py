@@ -76,6 +76,7 @@ class Vllm(Weights, use="vllm", version=1):
 
     def _start(self, place: str) -> Any:
         try:
+            from safetensors import SafetensorError
             from vllm import EngineArgs
             from vllm.platforms import current_platform
             from vllm.v1.engine.llm_engine import LLMEngine
@@ -101,7 +102,7 @@ class Vllm(Weights, use="vllm", version=1):
                 return LLMEngine.from_engine_args(EngineArgs(**options))
         except TypeError as error:
             raise EngineError(f"engine.options: vLLM does not take them: {error}") from error
-        except (RuntimeError, ValueError, OSError, MemoryError) as error:
+        except (RuntimeError, ValueError, OSError, MemoryError, SafetensorError) as error:
             log.exception("vLLM did not start")
             raise EngineError(
                 f"vllm: {self.model} did not start: {first_line(error)}\n  next   {_advice(error)}"

@@ -1,0 +1,148 @@
+"""Real engines on a real, tiny model: the same demands for each."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tracecraft.completions import Completions
+from tracecraft.distill.engine import Engine, Request, Sampling
+from tracecraft.errors import EngineError
+
+pytest.importorskip("transformers")
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # torch and vLLM warn at import, and in threads
+
+SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=24)
+
+
+def ask(engine: Engine, *prompts: str, seed: int = 0, **sampling: object) -> dict[str, object]:
+    drawn = SAMPLING.model_copy(update=sampling)
+    requests = [
+        Request(f"{n}", prompt, drawn.model_copy(update={"seed": seed + n}))
+        for n, prompt in enumerate(prompts)
+    ]
+    with engine.open() as session:
+        return {request.key: said for request, said in session.stream(requests)}
+
+
+@pytest.fixture(
+    params=["transformers", pytest.param("vllm", marks=[pytest.mark.vllm, pytest.mark.slow])],
+    scope="session",
+)
+def opened(request, pico):
+    """An engine with its session, open for all tests of this file."""
+    if request.param == "vllm":
+        pytest.importorskip("vllm")
+    engine = Engine.bind({"use": request.param, "model": str(pico), "dtype": "float32"})
+    with engine.open() as session:
+        yield session
+
+
+def draw(session, *asked: tuple[str, int], **sampling: object) -> list[object]:
+    drawn = SAMPLING.model_copy(update=sampling)
+    requests = [
+        Request(f"{n}", prompt, drawn.model_copy(update={"seed": seed}))
+        for n, (prompt, seed) in enumerate(asked)
+    ]
+    said = {request.key: completion for request, completion in session.stream(iter(requests))}
+    return [said[request.key] for request in requests]
+
+
+def test_every_request_gets_one_completion(opened):
+    said = draw(opened, *((f"problem {i}", i) for i in range(40)))
+    assert len(said) == 40
+    assert {c.finish for c in said} <= {"stop", "length"}
+    assert all(c.prompt_tokens == len(f"problem {i}") for i, c in enumerate(said))
+    assert all(c.completion_tokens <= 24 for c in said)
+    assert all(c.completion_tokens == 24 for c in said if c.finish == "length")
+
+
+def test_the_seed_decides_and_not_the_neighbours(opened):
+    alone = draw(opened, ("one", 5))
+    among = draw(opened, ("two", 1), ("one", 5), ("three", 2), ("one", 6))
+    assert alone[0].text == among[1].text
+    assert among[1].text != among[3].text
+
+
+def test_greedy_needs_no_seed(opened):
+    first, second = draw(opened, ("one", 1), ("one", 2), temperature=0.0)
+    assert first.text == second.text
+
+
+def test_thinking_tags_survive(opened):
+    said = draw(opened, *(("x", seed) for seed in range(60)), temperature=2.0, max_tokens=60)
+    assert any("<think>" in c.text or "</think>" in c.text for c in said)
+    assert not any(c.text.endswith("<|im_end|>") for c in said)
+
+
+def test_a_stop_text_ends_and_is_left_out(opened):
+    said = draw(opened, *(("x", seed) for seed in range(20)), stop=("e", "t"), max_tokens=200)
+    assert any(c.finish == "stop" for c in said)
+    assert not any(set(c.text) & {"e", "t"} for c in said if c.finish == "stop")
+
+
+def test_a_prompt_that_is_too_long_fails_alone(opened):
+    long, short = draw(opened, ("x" * 300, 0), ("x", 0))
+    assert long.finish == "failed"
+    assert long.error == "the prompt of 300 tokens leaves no room in 256"
+    assert short.finish in ("stop", "length")
+
+
+def test_weights_that_are_torn_are_said(pico, tmp_path):
+    torn = shutil.copytree(pico, tmp_path / "torn")
+    (torn / "model.safetensors").write_bytes(b"\x08\x00\x00")
+    with pytest.raises(EngineError, match=r"torn did not start(.|\n)*next"):
+        ask(Engine.bind({"use": "transformers", "model": str(torn)}), "a")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import polars as pl
+from tracecraft.completions import Completions
+from tracecraft.distill.generate import Generate
+from tracecraft.schema import PROBLEM
+from tracecraft.stage import Desk
+
+folder, model = Path(sys.argv[1]), sys.argv[2]
+rows = {name: [f"{name} {i}" for i in range(40)] for name in PROBLEM.names()}
+rows["domain"] = ["math"] * 40
+stage = Generate.bind(
+    {
+        "engine": {"use": "vllm", "model": model, "max_num_seqs": 4},
+        "sampling": {"max_tokens": 100, "temperature": 1.0},
+        "samples": 2,
+    }
+)
+told = lambda progress: print(progress.facts["answered"], progress.facts["on_file"], flush=True)
+with Completions(folder / "completions") as ledger:
+    with stage.open(Desk(completions=ledger, report=told)) as ask:
+        ask(pl.LazyFrame(rows, schema=PROBLEM)).collect().write_ipc(folder / "traces.arrow")
+"""
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_a_killed_vllm_loses_only_what_was_in_flight(pico, tmp_path):
+    pytest.importorskip("vllm")
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(pico)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        while line := process.stdout.readline():
+            if int(line.split()[0]) >= 10:
+                os.kill(process.pid, signal.SIGKILL)
+                break
+        process.stdout.read()
+    filed = len(Completions(tmp_path / "completions"))
+    assert 10 <= filed < 80
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    answered, on_file = map(int, done.stdout.splitlines()[-1].split())
+    assert (answered, on_file) == (80 - filed, filed)
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert again.stdout.splitlines()[-1] == "0 80"
+    assert "vllm" not in again.stderr.lower()
