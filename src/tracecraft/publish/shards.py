@@ -20,7 +20,8 @@ from tracecraft.store import Dataset, Shard, replacing, write_json
 BATCH_ROWS = 1_000
 """Rows of a record batch, as `datasets` writes them: what one look at a row has to read."""
 FILE_ROWS = 50_000
-"""Rows from which the next file of a part begins."""
+FILE_BYTES = 500_000_000
+"""Rows or bytes from which the next file of a part begins; 500 MB is what `datasets` writes."""
 RAW = "raw"
 NOT_WRITTEN = (".csv", ".tsv", ".json", ".txt", ".gz", ".zst", ".feather", ".ipc")
 
@@ -96,8 +97,9 @@ def write_part(tables: Iterator[pl.DataFrame], schema: pl.Schema, folder: Path) 
         files.append(folder / f"data-{len(files):05d}.arrow")
         with replacing(files[-1]) as half, half.open("wb") as file:
             with pa.ipc.new_stream(file, wanted) as stream:
-                written = 0
-                while pending is not None and written < FILE_ROWS:
+                written, size = 0, 0
+                while pending is not None and written < FILE_ROWS and size < FILE_BYTES:
+                    size += pending.estimated_size()
                     written += _stream(pending, wanted, stream)
                     pending = None  # a shard may be large: let it go before the next is read
                     pending = next(tables, None)
