@@ -215,6 +215,18 @@ def test_a_map_leads_into_objects_lists_chats_and_json_text(tmp_path):
     assert table.row(1, named=True)["solution"] == "easy"
 
 
+def test_only_the_columns_that_are_wanted_pass_through(tmp_path):
+    row = {"question": "q", "extra": {"gold": "1"}, "level": 3, "source": "amc", "long": "x"}
+    path = put(tmp_path / "a.jsonl", lines([row]))
+    mapping = {"answer": "extra.gold"}
+    assert read(path, map=mapping).columns == [*QUESTION, "extra", "level", "long"]
+    assert read(path, map=mapping, keep=["level"]).columns == [*QUESTION, "level"]
+    kept = read(path, map=mapping, keep=["source"], source="here")
+    assert kept.columns == [*QUESTION, "theirs_source"]
+    with pytest.raises(DataError, match="keep: no column 'levle'; did you mean 'level'"):
+        read(path, keep=["levle"])
+
+
 def test_what_follows_the_mark_is_the_answer_and_the_rest_the_solution(tmp_path):
     rows = [{"question": "q", "answer": "2+2=4\n#### 4"}, {"question": "r", "answer": "no mark"}]
     table = read(put(tmp_path / "a.jsonl", lines(rows)), answer_after="####")

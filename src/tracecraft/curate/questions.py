@@ -1,16 +1,16 @@
 """What all sources of problems share: their columns become ours, the rest passes through."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tracecraft.curate import columns, shape
 from tracecraft.curate.source import Source
-from tracecraft.errors import DataError
+from tracecraft.errors import DataError, did_you_mean
 from tracecraft.schema import DOMAIN, OPTIONAL, QUESTION
 
 Domain = Literal["math", "code", "science", "logic", "chat"]
@@ -44,6 +44,8 @@ class Questions(Source):
 
     map: dict[str, str] = Field(default_factory=dict)
     """Ours: theirs. Theirs may lead into objects and lists: `extra_info.answer`, `prompt.user`."""
+    keep: tuple[str, ...] | None = None
+    """Which other columns pass through; without it all of them do."""
     license: str | None = None
     """The licence of rows that name none."""
     source: str | None = None
@@ -54,6 +56,11 @@ class Questions(Source):
     """The reference answer is what follows the last such mark (GSM8K: `####`); what stands
     before it becomes the solution. An answer without the mark is null."""
 
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
     @abstractmethod
     def opened(self) -> Opened:
         """The place this source reads."""
@@ -62,12 +69,24 @@ class Questions(Source):
         place = self.opened()
         known = self._found(place)
         rows, filled = 0, set()
-        for name, piece in place.pieces(place.as_text(known)):
-            made = self._dressed(questions(piece, known, place.where), name)
+        for name, piece in place.pieces(self._read_of(place, known)):
+            made = self._dressed(questions(piece, known, place.where, self.keep), name)
             filled |= {n for n in self.map if made[n].null_count() < made.height}
             rows += piece.height
             yield made
         check_filled(place.where, rows, self.map, filled)
+
+    def _read_of(self, place: Opened, known: Mapping[str, str]) -> pl.Schema:
+        """The columns to read: what becomes ours, and what passes through."""
+        schema = place.as_text(known)
+        if self.keep is None:
+            return schema
+        for name in self.keep:
+            if name not in schema:
+                hint = did_you_mean(name, schema)
+                raise DataError(f"{place.where}: keep: no column {name!r}{hint}")
+        read = {columns.root(path, list(schema)) for path in known.values()} | {*self.keep}
+        return pl.Schema({name: dtype for name, dtype in schema.items() if name in read})
 
     def _found(self, place: Opened) -> dict[str, str]:
         theirs = list(place.columns)
@@ -92,15 +111,23 @@ class Questions(Source):
         return made if self.answer_after is None else parted(made, self.answer_after)
 
 
-def questions(piece: pl.DataFrame, known: Mapping[str, str], where: str) -> pl.DataFrame:
-    """A table of theirs with our columns in front and what became none of ours behind."""
+def questions(
+    piece: pl.DataFrame,
+    known: Mapping[str, str],
+    where: str,
+    keep: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """A table of theirs with our columns in front; behind, what became none of ours: all of it,
+    or what `keep` names.
+    """
     made: dict[str, pl.Series] = {}
     for name in OURS:
         if name in known:
             made[name] = _column(piece, name, known[name], where)
         elif name in QUESTION:
             made[name] = pl.Series(name, [None] * piece.height, dtype=pl.String)
-    others = columns.aside(piece, known.values(), OURS)
+    passing = piece if keep is None else piece.select(keep)
+    others = columns.aside(passing, known.values(), OURS)
     return pl.DataFrame([*(column.alias(name) for name, column in made.items()), *others])
 
 

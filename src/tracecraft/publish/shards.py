@@ -99,7 +99,7 @@ def write_part(tables: Iterator[pl.DataFrame], schema: pl.Schema, folder: Path) 
             with pa.ipc.new_stream(file, wanted) as stream:
                 written, size = 0, 0
                 while pending is not None and written < FILE_ROWS and size < FILE_BYTES:
-                    size += pending.estimated_size()
+                    size += int(pending.estimated_size())
                     written += _stream(pending, wanted, stream)
                     pending = None  # a shard may be large: let it go before the next is read
                     pending = next(tables, None)
