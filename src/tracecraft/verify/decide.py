@@ -7,7 +7,7 @@ from functools import lru_cache
 from tracecraft.verify.compare import compared
 from tracecraft.verify.grammar import Unparsed, parsed
 from tracecraft.verify.guards import refused
-from tracecraft.verify.nodes import Call, Node, Text, walk
+from tracecraft.verify.nodes import Node, Text, walk
 from tracecraft.verify.normalise import normalised
 from tracecraft.verify.ruling import OPEN, Ruling, no, unsure, yes
 from tracecraft.verify.units import converted, split_unit
@@ -23,6 +23,8 @@ _WORD = re.compile(r"[A-Za-z]{3,}")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?(?![\w^_\\])")
 _MOST_DIGITS = 1_000
 _LONGEST = 2_000
+_LEAST_WRITTEN = 10
+"""Two significant digits: what a reference must show before it grants its rounding."""
 _YES_NO = frozenset({"yes", "no"})
 
 
@@ -63,11 +65,13 @@ def _numbers(a: tuple[Fraction, int | None], b: tuple[Fraction, int | None]) -> 
     if a[0] == b[0]:
         return yes("number")
     places, given = a[1], b[1]
-    if places is not None and given is not None and given > places:
-        if abs(a[0] - b[0]) <= Fraction(1, 2 * 10**places):
+    if places is None or given is None or places == given:
+        return no("another number")
+    coarse = min(places, given)
+    if abs(a[0] - b[0]) <= Fraction(1, 2 * 10**coarse):
+        if given > places and abs(a[0]) * 10**places >= _LEAST_WRITTEN:
             return yes("rounded", "rounded")
-    elif places is not None and given is not None and places > given >= 2:
-        if abs(a[0] - b[0]) <= Fraction(1, 2 * 10**given):
+        if given < places and given >= 2:
             return unsure(f"rounded to {given} decimals")
     return no("another number")
 
@@ -122,6 +126,8 @@ def _clocks(a: str, b: str) -> Ruling | None:
 
 def _spoken(a: str, b: str) -> Ruling | None:
     """Answers in words: equal once they are brought into one form."""
+    for command, word in ((r"\emptyset", "emptyset"), (r"\infty", "infinity")):
+        a, b = (word if t == command else t for t in (a, b))
     if not (_plain_words(a) and _plain_words(b)):
         return None
     left, right = said(a), said(b)
@@ -151,10 +157,12 @@ def _measured(a: str, b: str) -> Ruling | None:
     if unit_a is None and unit_b is None:
         return None
     ruling = _with_units(head_a, unit_a, head_b, unit_b)
-    if ruling.holds is not True and "\\text" not in a + b and "\\mathrm" not in a + b:
-        whole = _read(a, b)
-        if whole.holds:
-            return whole
+    if ruling.holds is not True and not any("\\text" in t or "\\mathrm" in t for t in (a, b)):
+        left, right = _tree(a), _tree(b)
+        if left is not None and right is not None and not _worded(left) and not _worded(right):
+            whole = compared(left, right)
+            if whole.holds:
+                return whole
     return ruling
 
 
@@ -193,17 +201,17 @@ def _read(a: str, b: str) -> Ruling:
     if _SPACED_DIGITS.fullmatch(a) or _SPACED_DIGITS.fullmatch(b):
         return decided(a.replace(" ", ""), b.replace(" ", ""))
     left, right = _tree(a), _tree(b)
-    if left is not None and right is not None:
-        worded = [any(isinstance(n, Text) for n in walk(t)) for t in (left, right)]
-        if not any(worded):
-            ruling = compared(left, right)
-            if ruling.holds or (ruling.holds is False and not _comma(a, b)):
-                return ruling
-            if _comma(a, b):
-                decimal = decided(a.replace(",", "."), b.replace(",", "."))
-                return decimal.flagged("decimal comma") if decimal.holds else ruling
-            return ruling
-    return _with_words(a, b, left, right)
+    if left is None or right is None or _worded(left) or _worded(right):
+        return _with_words(a, b, left, right)
+    ruling = compared(left, right)
+    if not ruling.holds and _comma(a, b):
+        decimal = decided(a.replace(",", "."), b.replace(",", "."))
+        return decimal.flagged("decimal comma") if decimal.holds else ruling
+    return ruling
+
+
+def _worded(tree: Node) -> bool:
+    return any(isinstance(n, Text) for n in walk(tree))
 
 
 def _comma(a: str, b: str) -> bool:
@@ -215,7 +223,7 @@ def _comma(a: str, b: str) -> bool:
 
 
 def _wordy(text: str, tree: Node | None) -> bool:
-    if tree is not None and not any(isinstance(n, Text) for n in walk(tree)):
+    if tree is not None and not _worded(tree):
         return False
     return len(_WORD.findall(re.sub(r"\\[a-zA-Z]+", " ", bare(text)))) > 0
 
@@ -231,7 +239,7 @@ def _with_words(a: str, b: str, left: Node | None, right: Node | None) -> Ruling
     value = literal(split_unit(number)[0].rstrip("%"))
     if value is not None and "\\" not in re.sub(r"\\(?:text|mathrm|textbf)\b", "", words):
         if not found:
-            return no("words for a number")
+            return no("words for a number") if wordy_b else unsure("words")
         if len(found) == 1:
             ruling = decided(number, found[0].replace("$", ""))
             return ruling.flagged("in words") if ruling.holds else ruling
@@ -240,7 +248,7 @@ def _with_words(a: str, b: str, left: Node | None, right: Node | None) -> Ruling
     if len(formula) == 1:
         ruling = decided(number, formula[0][0] or formula[0][1])
         return ruling.flagged("in words") if ruling.holds else unsure("words")
-    return Ruling(holds=None, rule="words", final=not ("\\" in words))
+    return Ruling(holds=None, rule="words", final="\\" not in words)
 
 
 def _sentences(a: str, b: str) -> Ruling:

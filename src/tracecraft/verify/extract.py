@@ -28,20 +28,23 @@ _NAMES = re.compile(r"[A-Za-z](?:_\w|_\{\w+\})?(?:\(\w\))?\s*=\s*$")
 _BETWEEN = re.compile(r"|[,;&]|(?:[A-Za-z()]+ ){0,4}(?:and|or)|,? ?(?:and|or)|(?:[A-Za-z]+ ){0,2},")
 _HASHES = re.compile(r"^[ \t>*]*####[ \t]*(?P<answer>[^\n]*?)[ \t*]*$", re.MULTILINE)
 _TAG = re.compile(r"<answer>\s*(?P<answer>.*?)\s*</answer>", re.DOTALL | re.IGNORECASE)
+_IS = r"(?:is|are|was|would be|will be|should be|must be|=|:)"
 _CUE = re.compile(
-    r"(?:(?:the\s+)?(?:final|correct|right|best)?\s*answers?(?:\s+(?:to\s+[^.\n:]{1,60}|choice|option|here|then|therefore))?"
-    r"\s*(?:\(s\))?\s*(?:is|are|was|would\s+be|will\s+be|should\s+be|must\s+be|=|:)(?:\s*(?:therefore|thus|then|simply|just|:))?"
-    r"|^\s*A:|最终答案(?:是|为|：|:)?|答案(?:是|为|：|:)|答：|正确答案(?:是|为)?[：:]?|r[eé]ponse(?:\s+finale)?(?:\s+est)?\s*:"
-    r"|antwort(?:\s+ist)?\s*:|respuesta(?:\s+final)?(?:\s+es)?\s*:?|ответ\s*:|answer[:：])\s*",
-    re.IGNORECASE | re.MULTILINE,
+    r"answers?(?: (?:to|choice|option|here|then|therefore)\b[^.\n:]{0,60}?)?\s*(?:\(s\))?"
+    rf"[*\s]*{_IS}"
+    r"(?:\s*(?:therefore|thus|then|simply|just|indeed|equal to|given by|:)(?=\W))*[\s*:]*"
+    r"|answer[\s*:]*\n\s*|A:\s*|答案(?:应该?)?(?:是|为|：|:)?\s*|答：\s*"
+    r"|(?:réponse(?: finale)?|antwort|respuesta(?: final)?|risposta|resposta|ответ)"
+    r"(?: est| ist| es|)\s*:\s*",
+    re.IGNORECASE,
 )
+_CUES = ("answer", "\na:", "答", "réponse", "antwort", "respuesta", "risposta", "resposta", "ответ")
+"""How an announcement begins, in lower case: what the text is searched for before `_CUE`."""
 _CHAT = re.compile(r"<\|(?:im_start|im_end|endoftext|eot_id|end_of_text)\|>|I hope it is correct")
 _WINDOW = 4_000
 """Characters from the end in which an announcement is looked for."""
 _LONGEST = 400
-_STOP = re.compile(
-    r"\n|(?<=[^\d\s.])\.(?=\s+[A-Z\[<(])|(?<=\d)\.(?=\s+[A-Z\[<(])|\.\s*$|。|<\||I hope it is correct"
-)
+_STOP = re.compile(r"\n|(?<=[^\s.])\.(?=\s+[A-Z\[<(])|\.\s*$|。|<\||I hope it is correct")
 _DISPLAY = re.compile(
     r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)|(?<![\\$])\$(?!\$)((?:[^$\\]|\\.)+?)\$(?!\$)",
     re.DOTALL,
@@ -50,6 +53,7 @@ _BECAUSE = re.compile(
     r"\s*(?:,?\s+(?:because|since|as|which|where|so that|when|for all)\b.*)$", re.DOTALL
 )
 _SENTENCE = re.compile(r"(?<=[^\s.])[.!?](?=\s+[^\s])|\n+(?=\s*\S)")
+_BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _CONCLUDES = re.compile(r"(?:\b(?:is|are|equals|be|was|to)|=|:)\s*$")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?%?(?![\w^_\\])")
 _MATHS = re.compile(r"[\d\\=<>^_+*/|]|^[A-Za-z]$")
@@ -62,12 +66,17 @@ def extracted(text: str, *, loose: bool = True) -> Extract | None:
         text: a response; what precedes its last `</think>` is left out.
         loose: also take the one formula of the last sentence, where nothing is announced.
     """
-    thought = split(text)
-    if not thought.closed or not thought.response:
+    body, offset = text, 0
+    if "<" in text:
+        thought = split(text)
+        if not thought.closed:
+            return None
+        body = thought.response
+        offset = text.rfind(body)
+    if not body.strip():
         return None
-    body = thought.response
-    offset = text.rfind(body)
-    body = _CHAT.split(body, maxsplit=1)[0]
+    if "<|" in body or "I hope it" in body:
+        body = _CHAT.split(body, maxsplit=1)[0]
     found = _last_box(body)
     if found is not None:
         later = _announced(body, found.end, final=True)
@@ -162,12 +171,18 @@ def _tagged(text: str) -> Extract | None:
 def _announced(text: str, begin: int = 0, *, final: bool = False) -> Extract | None:
     """What follows the last `the answer is`, to the end of its sentence."""
     begin = max(len(text) - _WINDOW, begin)
+    tail = text[begin:].lower()
+    if len(tail) != len(text) - begin:  # a letter whose lower case is two
+        tail = text[begin:]
     last = None
-    for match in _CUE.finditer(text, begin):
-        if text[match.end() :].strip(" \n*$") and not (
-            final and "final" not in match.group(0).lower()
-        ):
-            last = match
+    for at in sorted(_places(tail), reverse=True):
+        match = _CUE.match(text, begin + at + (tail[at] == "\n"))
+        if match is None or not text[match.end() :].strip(" \n*$"):
+            continue
+        if final and "final" not in tail[max(at - 8, 0) : at]:
+            continue
+        last = match
+        break
     if last is None:
         return None
     start = last.end()
@@ -179,17 +194,31 @@ def _announced(text: str, begin: int = 0, *, final: bool = False) -> Extract | N
         if re.match(r"\s*(?:[.,;*\"]|$|%|percent|pct|[a-z]+\.?\s*$|\\%|°)", after) and not re.match(
             r"\s*(?:,|and|or)\s*\$", after
         ):
-            tail = re.match(r"\s*(?:%|\\%|percent|pct)", after)
-            end = display.end() + (tail.end() if tail else 0)
+            percent = re.match(r"\s*(?:%|\\%|percent|pct)", after)
+            end = display.end() + (percent.end() if percent else 0)
             return Extract(text[start:end].strip(), "announced", start, end)
     stop = _STOP.search(text, start)
     end = stop.start() if stop is not None else len(text)
     answer = text[start : min(end, start + _LONGEST)]
+    bold = _BOLD.findall(answer)
+    if len(bold) == 1 and not answer.startswith("**"):
+        start = text.index(bold[0], start)
+        return Extract(bold[0], "announced", start, start + len(bold[0]))
     answer = _BECAUSE.sub("", answer).rstrip().rstrip(".*\"'")
     answer = answer.removesuffix("**").strip()
     if not answer:
         return None
     return Extract(answer, "announced", start, start + len(answer))
+
+
+def _places(tail: str) -> list[int]:
+    places = [0] if tail.startswith("a:") else []
+    for cue in _CUES:
+        at = tail.rfind(cue)
+        while at >= 0:
+            places.append(at)
+            at = tail.rfind(cue, 0, at)
+    return places
 
 
 def _whole(text: str) -> Extract | None:
@@ -219,6 +248,9 @@ def _tail(text: str) -> Extract | None:
         ):
             return None
         return Extract(answer.strip(), "tail", last.start(), last.end())
+    bold = [m for m in _BOLD.finditer(text, start) if _NUMBER.fullmatch(m.group(1))]
+    if len(bold) == 1:
+        return Extract(bold[0].group(1), "tail", *bold[0].span(1))
     numbers = list(_NUMBER.finditer(text, start))
     if len(numbers) != 1:
         return None

@@ -3,11 +3,20 @@
 from fractions import Fraction
 from functools import lru_cache
 
+from tracecraft.verify.commands import (
+    PRIMARIES,
+    SYMBOLS,
+    beside,
+    degrees,
+    function,
+    mixed,
+    primed,
+    subscripted,
+)
 from tracecraft.verify.nodes import (
     Call,
     Group,
     Listing,
-    Matrix,
     Node,
     Number,
     Relation,
@@ -27,23 +36,8 @@ _RELATIONS = {
 }  # fmt: skip
 _SETS = {"cup": "cup", "cap": "cap", "setminus": "setminus"}
 _TIMES = frozenset({"*", "cdot", "times"})
-_CLOSERS = {"(": ")", "[": "]", "{": "}", "langle": "rangle", "lfloor": "rfloor", "lceil": "rceil"}
+CLOSERS = {"(": ")", "[": "]", "{": "}", "langle": "rangle", "lfloor": "rfloor", "lceil": "rceil"}
 _ENDS = frozenset({")", "]", "}", "rangle", "rfloor", "rceil", "&", "\\", "\\}", "end"})
-_MATRICES = frozenset(
-    [
-        "pmatrix",
-        "bmatrix",
-        "vmatrix",
-        "Vmatrix",
-        "matrix",
-        "smallmatrix",
-        "Bmatrix",
-        "array",
-        "cases",
-        "aligned",
-        "align",
-    ]
-)
 _DEEPEST = 60
 
 
@@ -54,14 +48,16 @@ def parsed(text: str) -> Node:
     Raises:
         Unparsed: it is not in this language; another reader may know it.
     """
-    parser = _Parser(tokens(text))
+    parser = Parser(tokens(text))
     tree = parser.listing()
     if parser.at < len(parser.tokens):
         raise Unparsed(f"at {parser.tokens[parser.at].text!r}")
     return tree
 
 
-class _Parser:
+class Parser:
+    """Reads tokens from the loosest binding to the tightest."""
+
     def __init__(self, found: list[Token]) -> None:
         self.tokens = found
         self.at = 0
@@ -216,23 +212,12 @@ class _Parser:
                 self.at += 1
                 self.factor()  # `9 (mod 11)` says in which ring, not which number
             elif kind == "number" and isinstance(left, Number):
-                left = self._beside(left)
+                left = beside(self, left)
             elif self._multiplies():
                 right = self.factor()
-                left = _mixed(left, right) or Call("mul", (left, right))
+                left = mixed(left, right) or Call("mul", (left, right))
             else:
                 return left
-
-    def _beside(self, whole: Number) -> Node:
-        """`1 1/2`; two numbers side by side are nothing else."""
-        top = self.take().number
-        if self.accept("/") and self.kind() == "number" and top is not None:
-            bottom = self.take().number
-            if bottom is not None and bottom.value:
-                mixed = _mixed(whole, Call("div", (top, bottom)))
-                if mixed is not None:
-                    return mixed
-        raise Unparsed("two numbers side by side")
 
     def _multiplies(self) -> bool:
         """Whether a factor follows without a sign."""
@@ -245,7 +230,7 @@ class _Parser:
             return self.joint() is None
         if kind in {"number", "(", "[", "{", "langle"}:
             return True
-        return kind in _PRIMARIES or kind in FUNCTIONS or kind in _SYMBOLS
+        return kind in PRIMARIES or kind in FUNCTIONS or kind in SYMBOLS
 
     def signed_factor(self) -> Node:
         if self.accept("-"):
@@ -263,7 +248,7 @@ class _Parser:
             if kind == "^":
                 self.at += 1
                 if self.kind() in {"prime", "'"}:
-                    base = _primed(base)
+                    base = primed(base)
                     self.at += 1
                     continue
                 base = Call("pow", (base, self.argument()))
@@ -272,36 +257,22 @@ class _Parser:
                 base = Call("pow", (base, self.signed_factor()))
             elif kind == "_":
                 self.at += 1
-                base = _subscripted(base, self.argument(), self.tokens[self.at - 1])
+                base = subscripted(base, self.argument(), self.tokens[self.at - 1])
             elif kind == "!":
                 self.at += 1
                 base = Call("fact2", (base,)) if self.accept("!") else Call("fact", (base,))
             elif kind == "'":
                 self.at += 1
-                base = _primed(base)
+                base = primed(base)
             elif kind == "%":
                 self.at += 1
                 base = Call("percent", (base,))
             elif kind == "degree":
                 self.at += 1
-                base = self._degrees(base)
+                base = degrees(self, base)
             else:
                 self.depth -= 1
                 return base
-
-    def _degrees(self, whole: Node) -> Node:
-        """Degrees, with the minutes and seconds that may follow."""
-        parts, scale = [whole], 1
-        while self.kind() == "number" and self.kind(1) in {"'", '"'} and scale < 3600:
-            scale *= 60
-            minutes = self.take().number
-            assert minutes is not None
-            parts.append(Number(minutes.value / scale))
-            if self.take().kind == "'" and self.kind() == "'":
-                break
-        while self.accept("'", '"'):
-            pass
-        return Call("degree", (whole if len(parts) == 1 else _added(parts),))
 
     def argument(self) -> Node:
         """What `^`, `_` and a command without parentheses take."""
@@ -326,9 +297,9 @@ class _Parser:
             case "text":
                 return Text(token.text)
             case "(" | "[" | "{":
-                return self._group(token.kind)
+                return self.group(token.kind)
             case "|":
-                return self._between_bars("|")
+                return self.between_bars("|")
             case "command":
                 return self._command(token)
         raise Unparsed(f"at {token.text!r}")
@@ -342,22 +313,22 @@ class _Parser:
             lone = self.kind(1) in {"name", "number"} and self.kind(2) == ")"
             if name.rstrip("'") in {"f", "g", "h"} or (lone and name.isupper() and len(name) == 1):
                 self.at += 1
-                items = self._items(")")
+                items = self.items(")")
                 self.expect(")")
                 return Call(f"apply {name}", items)
         return Symbol(name)
 
-    def _items(self, closer: str) -> tuple[Node, ...]:
+    def items(self, closer: str) -> tuple[Node, ...]:
         if self.kind() == closer:
             return ()
         inner = self.listing()
         return inner.items if isinstance(inner, Listing) else (inner,)
 
-    def _group(self, left: str) -> Node:
+    def group(self, left: str) -> Node:
         if left == "{" and self.kind() == "name" and self.kind(1) in {"|", "mid", ":"}:
-            return self._set()
+            return self.braced_set()
         bars, self.bars = self.bars, 0
-        items = self._items(_CLOSERS.get(left, ")"))
+        items = self.items(CLOSERS.get(left, ")"))
         right = self.kind()
         if right not in _ENDS:
             raise Unparsed(f"{left!r} is not closed")
@@ -372,7 +343,7 @@ class _Parser:
             return item if not isinstance(item, Text) else Group("(", items, ")")
         return Group(left, items, right)
 
-    def _set(self) -> Node:
+    def braced_set(self) -> Node:
         r"""After `\{`."""
         if self.accept("\\}", "}"):
             return Symbol("#emptyset")
@@ -389,6 +360,11 @@ class _Parser:
         if self.accept("|", "mid", ":", "vert", "\\|"):
             condition = self.listing()
             self._close_set()
+            match element:
+                case Relation(("in",), (Symbol() as name, Symbol("#R"))):
+                    return SuchThat(name, condition)
+                case Relation(("in",), (Symbol() as name, _)):
+                    return SuchThat(name, Listing((element, condition), ("and",)))
             return SuchThat(element, condition)
         self._close_set()
         items = element.items if isinstance(element, Listing) else (element,)
@@ -398,7 +374,7 @@ class _Parser:
         if not self.accept("}", "\\}"):
             raise Unparsed("a set is not closed")
 
-    def _between_bars(self, closer: str) -> Node:
+    def between_bars(self, closer: str) -> Node:
         self.bars += 1
         inner = self.listing()
         self.bars -= 1
@@ -408,220 +384,9 @@ class _Parser:
     def _command(self, token: Token) -> Node:
         name = token.text
         if name in FUNCTIONS and name not in {"sqrt", "abs"}:
-            return self._function(name)
-        if name in _PRIMARIES:
-            return _PRIMARIES[name](self)
-        if name in _SYMBOLS:
-            return Symbol(_SYMBOLS[name])
+            return function(self, name)
+        if name in PRIMARIES:
+            return PRIMARIES[name](self)
+        if name in SYMBOLS:
+            return Symbol(SYMBOLS[name])
         raise Unparsed(f"\\{name}")
-
-    def _function(self, name: str) -> Node:
-        power: Node | None = None
-        base: Node | None = None
-        while self.kind() in {"^", "_"}:
-            if self.take().kind == "^":
-                power = self.argument()
-            else:
-                base = self.argument()
-        if self.kind() in {"(", "["} and self.take():
-            closer = _CLOSERS[self.tokens[self.at - 1].kind]
-            args = self._items(closer)
-            self.expect(closer)
-        else:
-            args = (self._operand(),)
-        if base is not None:
-            args = (*args, base)
-        call: Node = Call(
-            {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}.get(name, name), args
-        )
-        if power == Call("neg", (Number(Fraction(1)),)) and name in {"sin", "cos", "tan"}:
-            return Call(f"arc{name}", args)
-        return call if power is None else Call("pow", (call, power))
-
-    def _operand(self) -> Node:
-        r"""What a function without parentheses takes: `\sin 2x`, but not the `\cos x` after it."""
-        left = self.signed_factor()
-        while self._multiplies() and self.kind() not in FUNCTIONS - {"sqrt"} and self.kind() != "(":
-            if self.kind() in {"text", "["}:
-                break
-            left = Call("mul", (left, self.factor()))
-        if self.kind() == "/" and self.kind(1) in {"number", "name"}:
-            self.at += 1
-            left = Call("div", (left, self.factor()))
-        return left
-
-    # commands
-
-    def _digit_or_argument(self) -> Node:
-        r"""`\frac12` takes one digit each."""
-        token = self.tokens[self.at] if self.at < len(self.tokens) else None
-        if (
-            token is not None
-            and token.kind == "number"
-            and len(token.text) > 1
-            and token.text.isdigit()
-        ):
-            rest = token.text[1:]
-            self.tokens[self.at] = Token("number", rest, Number(Fraction(rest)))
-            return Number(Fraction(token.text[0]))
-        return self.argument()
-
-    def _frac(self) -> Node:
-        return Call("div", (self._digit_or_argument(), self._digit_or_argument()))
-
-    def _binom(self) -> Node:
-        return Call("binom", (self._digit_or_argument(), self._digit_or_argument()))
-
-    def _sqrt(self) -> Node:
-        if self.accept("["):
-            (degree, *more) = self._items("]")
-            if more:
-                raise Unparsed("a root of several degrees")
-            self.expect("]")
-            return Call("root", (self.argument(), degree))
-        return Call("sqrt", (self.argument(),))
-
-    def _over(self) -> Node:
-        inner = self.argument()
-        match inner:
-            case Call("mul", _) | Symbol():
-                return Symbol("seg_" + "".join(_spelled(inner)))
-        raise Unparsed("an overline")
-
-    def _accented(self) -> Node:
-        inner = self.argument()
-        if isinstance(inner, Symbol):
-            return Symbol(f"vec_{inner.name}")
-        return Symbol("vec_" + "".join(_spelled(inner)))
-
-    def _angle(self) -> Node:
-        return Symbol("angle_" + "".join(_spelled(self.factor())))
-
-    def _blackboard(self) -> Node:
-        inner = self.argument()
-        if not isinstance(inner, Symbol):
-            raise Unparsed("a blackboard letter")
-        name = f"#{inner.name}"
-        if self.kind() in {"^", "_"} and self.kind(1) in {"+", "*"}:
-            self.at += 2
-            return Symbol(f"{name}+")
-        if self.kind() in {"^", "_"} and self.kind(1) == "{" and self.kind(2) == "+":
-            self.at += 4
-            return Symbol(f"{name}+")
-        return Symbol(name)
-
-    def _floor(self, name: str) -> Node:
-        inner = self.listing()
-        self.expect("rfloor" if name == "floor" else "rceil")
-        return Call(name, (inner,))
-
-    def _boxed(self) -> Node:
-        return self.argument()
-
-    def _log_of(self) -> Node:
-        return self._function("log")
-
-    def _environment(self) -> Node:
-        self.expect("{")
-        name = ""
-        while self.kind() != "}":
-            name += self.take().text
-        self.expect("}")
-        name = name.rstrip("*")
-        if name not in _MATRICES:
-            raise Unparsed(f"environment {name}")
-        if name == "array":
-            self.argument_text()
-        rows: list[list[Node]] = [[]]
-        while self.kind() != "end":
-            if self.accept("&"):
-                continue
-            if self.accept("\\"):
-                rows.append([])
-                continue
-            rows[-1].append(
-                self.clause() if name in {"cases", "aligned", "align"} else self.listing()
-            )
-        self.take()
-        self.argument_text()
-        rows = [row for row in rows if row]
-        if name in {"cases", "aligned", "align"}:
-            return Group("cases", tuple(n for row in rows for n in row), "end")
-        if not rows or len({len(row) for row in rows}) > 1:
-            raise Unparsed("a matrix with ragged rows")
-        matrix = Matrix(tuple(tuple(row) for row in rows))
-        return Call("det", (matrix,)) if name == "vmatrix" else matrix
-
-    def argument_text(self) -> None:
-        """Skip `{…}`."""
-        self.expect("{")
-        while self.take().kind != "}":
-            pass
-
-
-_SYMBOLS = {
-    **{n: n for n in ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega", "pi", "infty", "ell", "hbar", "nabla", "partial"]},
-    "emptyset": "#emptyset", "ldots": "…", "prime": "'",
-}  # fmt: skip
-_PRIMARIES = {
-    "frac": _Parser._frac, "binom": _Parser._binom, "sqrt": _Parser._sqrt,
-    "abs": lambda p: p._function("abs"), "\\{": _Parser._set,
-    "overline": _Parser._over, "bar": _Parser._over, "widehat": _Parser._accented,
-    "vec": _Parser._accented, "hat": _Parser._accented, "overrightarrow": _Parser._accented,
-    "tilde": _Parser._accented, "angle": _Parser._angle, "triangle": _Parser._angle,
-    "mathbb": _Parser._blackboard, "begin": _Parser._environment, "boxed": _Parser._boxed,
-    "lfloor": lambda p: p._floor("floor"), "lceil": lambda p: p._floor("ceil"),
-    "langle": lambda p: p._group("langle"),
-    "\\|": lambda p: p._between_bars("\\|"),
-}  # fmt: skip
-
-
-def _added(parts: list[Node]) -> Node:
-    total = parts[0]
-    for part in parts[1:]:
-        total = Call("add", (total, part))
-    return total
-
-
-def _mixed(left: Node, right: Node) -> Node | None:
-    r"""`2\frac{1}{3}` and `1 1/2`: a whole number beside a fraction of whole numbers is a sum."""
-    if not (isinstance(left, Number) and left.value.denominator == 1 and left.decimals is None):
-        return None
-    match right:
-        case Call("div", (Number(top, None), Number(bottom, None))) if (
-            top.denominator == bottom.denominator == 1 and 0 < top < bottom
-        ):
-            return Number(left.value + top / bottom)
-    return None
-
-
-def _primed(base: Node) -> Node:
-    return Symbol(f"{base.name}'") if isinstance(base, Symbol) else Call("prime", (base,))
-
-
-def _subscripted(base: Node, index: Node, last: Token) -> Node:
-    if isinstance(base, Number):
-        return Call("base", (base, index))
-    if isinstance(base, Symbol):
-        return Symbol(f"{base.name}_" + "".join(_spelled(index)))
-    if isinstance(base, Text):
-        return Symbol(f"{base.words}_" + "".join(_spelled(index)))
-    raise Unparsed(f"a subscript at {last.text!r}")
-
-
-def _spelled(node: Node) -> list[str]:
-    """A subscript or a segment's name as letters."""
-    match node:
-        case Number(value):
-            return [str(value)]
-        case Symbol(name) | Text(name):
-            return [name]
-        case Call(op, args):
-            sign = {"neg": "-", "add": "+"}.get(op, "")
-            parts = [sign] if op == "neg" else []
-            for i, arg in enumerate(args):
-                parts += ([sign] if i and sign else []) + _spelled(arg)
-            return parts
-        case Listing(items, _):
-            return [",".join("".join(_spelled(i)) for i in items)]
-    raise Unparsed("a subscript")

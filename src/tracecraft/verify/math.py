@@ -1,6 +1,7 @@
 """Mathematical answers: extracted, compared exactly where that is enough, else symbolically."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 from tracecraft.schema import Verdict
@@ -77,6 +78,7 @@ class Math(Verifier, use="math", version=1):
         return Verdict(outcome, answer, detail, span)
 
 
+@lru_cache(maxsize=1 << 12)
 def _reference(answer: str) -> str:
     """The reference itself, or the answer within a worked solution."""
     solution = len(answer) > _LONG_REFERENCE or ("\n" in answer and "\\begin" not in answer)

@@ -1,6 +1,6 @@
 """What an answer is once it is read: a small tree of numbers, names, operations and shapes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -15,6 +15,7 @@ __all__ = [
     "SuchThat",
     "Symbol",
     "Text",
+    "renamed",
     "symbols",
     "walk",
 ]
@@ -122,3 +123,13 @@ def symbols(node: Node) -> set[str]:
         for n in walk(node)
         if isinstance(n, Symbol) and n.name not in CONSTANTS and not n.name.startswith("#")
     }
+
+
+def renamed(node: Node, names: Mapping[str, Symbol]) -> Node:
+    """An expression with other names."""
+    match node:
+        case Symbol(name):
+            return names.get(name, node)
+        case Call(op, args) if names:
+            return Call(op, tuple(renamed(x, names) for x in args))
+    return node

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from tracecraft.verify.evaluate import points, real
@@ -42,7 +43,7 @@ def equal_sets(a: RealSet, b: RealSet) -> bool:
     for mark in marks:
         if not kept or mark - kept[-1] > _NEAR * (1 + abs(mark)):
             kept.append(mark)
-    probes = [*kept, *((x + y) / 2 for x, y in zip(kept, kept[1:], strict=False))]
+    probes = [*kept, *((x + y) / 2 for x, y in pairwise(kept))]
     probes += (
         [kept[0] - 1.7, kept[-1] + 1.7, kept[0] - 1e3, kept[-1] + 1e3]
         if kept
@@ -102,6 +103,10 @@ def _built(node: Node, x: str | None, at: Mapping[str, Any], comma: str) -> Real
             return _built(inside, None, at, comma)
         case Relation(("notin",), (Symbol(), inside)):
             return _combined("setminus", _named("#R"), _built(inside, None, at, comma))
+        case Relation(("!=",), (left, Call("pm", (middle, gap)))) if x is not None:
+            both = [Call(op, (middle, gap)) for op in ("add", "sub")]
+            parts = [_inequality("!=", left, side, x, at) for side in both]
+            return _combined("cap", *parts)
         case Relation(ops, sides) if set(ops) <= _ORDER and x is not None:
             return _solutions(ops, sides, x, at)
         case Relation(("<" | ">" | "<=" | ">=" | "!=", *_) as ops, sides) if x is not None:

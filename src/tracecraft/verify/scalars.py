@@ -1,7 +1,6 @@
 """One value beside another: percent, degrees, bases, ratios, rounding, then plain equality."""
 
 from fractions import Fraction
-from math import log10
 
 from tracecraft.verify.evaluate import differ, exact, precise, same
 from tracecraft.verify.nodes import Call, Node, Number, symbols
@@ -10,6 +9,7 @@ from tracecraft.verify.ruling import OPEN, Ruling, no, unsure, yes
 __all__ = ["rounding", "scalar"]
 
 _HUNDRED = Number(Fraction(100))
+_LARGEST_SHARE = 10
 _LEAST_WRITTEN = 2
 """Significant digits a reference must show before it grants its rounding to an answer."""
 _LEAST_DIGITS = 4
@@ -56,10 +56,15 @@ def _percent(a: Node, b: Node) -> Ruling:
         return _plain(left, right)
     if left is None and right is None:
         return _plain(a, b)
-    if same(a, b):
-        return yes("percent")
     bare = _plain(left or a, right or b)
-    return bare.flagged("percent") if bare.holds else bare
+    if bare.holds:
+        return bare.flagged("percent")
+    if same(a, b):
+        # 5000% is 50, but whoever writes it for 50 has most likely taken a percentage twice
+        number = precise(b if left is not None else a)
+        small = number is not None and abs(number) < _LARGEST_SHARE
+        return yes("percent") if small else unsure("percent")
+    return bare
 
 
 def _degree(a: Node, b: Node) -> Ruling:
@@ -69,9 +74,8 @@ def _degree(a: Node, b: Node) -> Ruling:
     bare = _plain(left or a, right or b)
     if bare.holds or (left is not None and right is not None):
         return bare
-    if same(a, b):
-        return yes("radians", "radians")
-    return bare
+    turned = _plain(a, b)
+    return turned.flagged("radians") if turned.holds else bare
 
 
 def _base(a: Node, b: Node) -> Ruling:
@@ -175,4 +179,4 @@ def _float(value: Fraction) -> float:
     try:
         return float(value)
     except OverflowError:
-        return 10.0 ** min(log10(value.numerator) - log10(value.denominator), 300)
+        return float("inf")

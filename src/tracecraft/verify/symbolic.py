@@ -56,8 +56,7 @@ def _checked(gold: list[Any], given: list[Any], rule: str, *flags: str) -> Rulin
     """A yes between two numbers must also hold to a relative 1e-6 at thirty digits."""
     a, b = gold[0], given[0]
     if getattr(a, "is_number", False) and getattr(b, "is_number", False):
-        left, right = a.evalf(30), b.evalf(30)
-        size = max(abs(left), abs(right))
-        if size and not abs(left - right) <= size * 1e-6:
+        left, right = complex(a.evalf(30)), complex(b.evalf(30))
+        if abs(left - right) > 1e-6 * max(abs(left), abs(right)):
             return no("another value")
     return yes(rule, *flags)

@@ -7,17 +7,18 @@ from functools import lru_cache
 __all__ = ["converted", "split_unit"]
 
 _TABLE = """
-length: mm=1/1000 millimeter millimetre | cm=1/100 centimeter centimetre | dm=1/10 decimeter decimetre
-length: m=1 meter metre | km=1000 kilometer kilometre | inch=254/10000 in inches | foot=3048/10000 ft feet
-length: yard=9144/10000 yd | mile=1609344/1000 mi
+length: mm=1/1000 millimeter millimetre
+length: cm=1/100 centimeter centimetre | km=1000 kilometer
+length: m=1 meter metre | dm=1/10 decimeter decimetre | inch=254/10000 in inches
+length: yard=9144/10000 yd
+length: foot=3048/10000 ft feet | mile=1609344/1000 mi
 mass: mg=1/1000000 milligram | g=1/1000 gram | kg=1 kilogram | ton=1000 tonne
 mass: lb=45359237/100000000 lbs pound | oz=45359237/1600000000 ounce
-time: ms=1/1000 millisecond | second=1 s sec | minute=60 min | hour=3600 h hr | day=86400 | week=604800
-time: month=2629800 | year=31557600 yr
-money: cent=1/100 ¢ | dollar=1 usd
+time: ms=1/1000 millisecond | second=1 s sec | minute=60 min | hour=3600 h hr | day=86400
+time: week=604800 | month=2629800 | year=31557600 yr
+money: cent=1/100 | dollar=1 usd
 volume: ml=1/1000 milliliter millilitre | liter=1 l litre | gallon=3785411784/1000000000
 angle: degree=1 deg | radian=57295779513082320877/1000000000000000000 rad
-speed: m/s=1 mps | km/h=10/36 kmh kph km/hr | mph=44704/100000 miles/hour mi/h
 """
 _UNITS: dict[str, tuple[str, Fraction]] = {}
 for _line in _TABLE.strip().splitlines():
@@ -33,6 +34,7 @@ _UNITS["feet"] = _UNITS["foot"]
 for _alias in ("inches", "yds", "hrs", "mins", "secs", "hours", "months", "meters"):
     _UNITS.setdefault(_alias, _UNITS.get(_alias[:-1], _UNITS.get(_alias[:-2], ("?", Fraction(1)))))
 
+_SPEEDS = {"mph": "mile/hour", "kph": "km/hour", "kmh": "km/hour", "mps": "m/s"}
 _WRAPPED = (
     r"\\(?:text|mathrm|mbox|textrm|textbf|textit|textnormal|operatorname|hbox|rm|bf)\s*\{[^{}]*\}"
 )
@@ -40,13 +42,21 @@ _POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
 _BEHIND = re.compile(
     rf"^(?P<head>.*[\d}})!\]a-z|%'])\s*(?P<unit>(?:\s*(?:/|\\cdot|\\times)?\s*{_WRAPPED}{_POWER})+)$"
 )
-_AMOUNT = r"[-+]?(?:\d[\d ]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+|\s*\\frac\s*\{\d+\}\s*\{\d+\})?|[-+]?\\frac\s*\{[^{}]*\}\s*\{[^{}]*\}"
+_FRACTION = r"\\frac\s*\{\d+\}\s*\{\d+\}"
+_AMOUNT = (
+    r"[-+]?(?:\d[\d ]*(?:\.\d+)?|\.\d+)"
+    rf"(?:\s*/\s*\d+|\s*{_FRACTION})?|[-+]?\\frac\s*\{{[^{{}}]*\}}\s*\{{[^{{}}]*\}}"
+)
 _PLAIN = re.compile(
     rf"^(?P<head>{_AMOUNT})\s*(?P<unit>[a-zA-Z][a-zA-Z.\-/ ]*{_POWER}(?:/[a-zA-Z]+{_POWER})?)$"
 )
+_KNOWN = "|".join(re.escape(u) for u in sorted(_UNITS, key=len, reverse=True) if len(u) > 1)
 _KNOWN_BEHIND = re.compile(
-    rf"^(?P<head>.*[\d}})])\s+(?P<unit>(?:square |sq\.? |cubic |cu\.? )?"
-    rf"(?:{'|'.join(re.escape(u) for u in sorted(_UNITS, key=len, reverse=True) if len(u) > 1)})\.?{_POWER})$"
+    r"^(?P<head>.*[\d})])\s+(?P<unit>(?:square |sq\.? |cubic |cu\.? )?"
+    rf"(?:{_KNOWN})\.?{_POWER})$"
+)
+_COUNTED = re.compile(
+    rf"^(?P<head>{_AMOUNT})\s*(?P<unit>[\u3040-\u9fff\uac00-\ud7af\u0400-\u04ff]+)$"
 )
 _CURRENCY = re.compile(
     r"^(?P<sign>[-+]?)\s*(?P<unit>\$+|\\pounds|\\euro|€|£|¥|Rs\.?|USD|US\$)\s*(?=[-\d.\\])"
@@ -65,7 +75,7 @@ def split_unit(text: str) -> tuple[str, str | None]:
         head, behind = split_unit(money.group("sign") + text[money.end() :])
         unit = sign.get(money.group("unit"), money.group("unit"))
         return head, unit if behind is None or behind in _UNITS else behind
-    for pattern in (_BEHIND, _PLAIN, _KNOWN_BEHIND, _CURRENCY_BEHIND):
+    for pattern in (_BEHIND, _PLAIN, _KNOWN_BEHIND, _CURRENCY_BEHIND, _COUNTED):
         match = pattern.match(text)
         if match is None:
             continue
@@ -80,7 +90,7 @@ def split_unit(text: str) -> tuple[str, str | None]:
 
 
 def _named(raw: str) -> str:
-    """`\\text{ square cm}` as `cm^2`."""
+    r"""`\text{ square cm}` as `cm^2`."""
     raw = re.sub(r"\\(?:cdot|times)", "*", raw)
     raw = re.sub(r"\\[a-zA-Z]+\s*\{([^{}]*)\}", r"\1", raw)
     raw = raw.replace("$", "dollar").replace("¢", "cent")
@@ -89,6 +99,7 @@ def _named(raw: str) -> str:
         name = name.lower()
     name = re.sub(r"\s*\^\s*", "^", name)
     name = re.sub(r"\s*(?:/|\bper\b)\s*", "/", name)
+    name = _SPEEDS.get(name, name)
     squared = re.match(r"(?:square|sq\.?) (.+)$|(.+?) squared$", name)
     cubed = re.match(r"(?:cubic|cu\.?) (.+)$|(.+?) cubed$", name)
     if squared or cubed:
@@ -117,10 +128,22 @@ def converted(unit: str, into: str) -> Fraction | None:
     """
     if unit == into:
         return Fraction(1)
-    (base, _, power), (other, _, other_power) = unit.partition("^"), into.partition("^")
-    if base not in _UNITS or other not in _UNITS:
+    here, there = _dimensions(unit), _dimensions(into)
+    if here is None or there is None:
         return None
-    (dimension, factor), (other_dimension, other_factor) = _UNITS[base], _UNITS[other]
-    if dimension != other_dimension or power != other_power:
-        return Fraction(0)
-    return (factor / other_factor) ** int(power or 1)
+    return here[1] / there[1] if here[0] == there[0] else Fraction(0)
+
+
+def _dimensions(unit: str) -> tuple[dict[str, int], Fraction] | None:
+    """`km/hour` as powers of dimensions, and its size in the table's own units."""
+    powers: dict[str, int] = {}
+    size = Fraction(1)
+    for place, part in enumerate(unit.split("/")):
+        base, _, exponent = part.partition("^")
+        if base not in _UNITS or not re.fullmatch(r"-?\d?", exponent):
+            return None
+        power = int(exponent or 1) * (-1 if place else 1)
+        dimension, factor = _UNITS[base]
+        powers[dimension] = powers.get(dimension, 0) + power
+        size *= factor**power
+    return powers, size

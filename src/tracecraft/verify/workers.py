@@ -18,14 +18,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib.machinery import PathFinder
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import IO, Any
 
 from tracecraft.errors import StageError
 from tracecraft.plugin import Plugin
 from tracecraft.schema import OUTCOMES, Verdict
+from tracecraft.verify.freight import landed, shipped
 
 __all__ = ["Pool", "Task", "guarded"]
 
@@ -145,7 +144,7 @@ class Pool:
     def __init__(self, verifier: Plugin, size: int, *, seconds: float, memory: int) -> None:
         self.size, self.seconds = size, seconds
         self._wall = seconds * _WALL
-        self._hello = _shipped(verifier, seconds, memory)
+        self._hello = shipped(verifier, seconds, memory)
         self._name = verifier.use or type(verifier).__name__
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -291,36 +290,6 @@ def _death(code: int) -> str:
         return f"signal {-code}"
 
 
-def _shipped(verifier: Plugin, seconds: float, memory: int) -> bytes:
-    """All a worker needs to have the same verifier, its class included.
-
-    A class from an importable module goes by name, one from a loose file by its path, and one
-    from a notebook or a script by value.
-    """
-    files = {}
-    for name in _modules(verifier):
-        module = sys.modules.get(name)
-        path = getattr(module, "__file__", None)
-        if name != "__main__" and path and PathFinder.find_spec(name.partition(".")[0]) is None:
-            files[name] = str(Path(path).resolve())
-    import cloudpickle  # type: ignore[import-untyped]
-
-    payload = cloudpickle.dumps(verifier)
-    return pickle.dumps((files, payload, seconds, memory))
-
-
-def _modules(value: Any) -> set[str]:
-    """Where the classes of a plugin, and of the plugins within it, are written."""
-    if not isinstance(value, Plugin):
-        return set()
-    found = {c.__module__ for c in type(value).__mro__ if issubclass(c, Plugin)}
-    for name in type(value).model_fields:
-        inner = getattr(value, name)
-        for part in inner if isinstance(inner, (list, tuple)) else (inner,):
-            found |= _modules(part)
-    return found
-
-
 def serve() -> None:
     """The life of a worker process: load the verifier, then answer until the input ends."""
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -340,7 +309,7 @@ def serve() -> None:
         hello = _frame(requests)
         if hello is None:
             return
-        verifier, seconds, memory = _loaded(hello)
+        verifier, seconds, memory = landed(hello)
     except Exception as error:
         reply("broken", f"{type(error).__name__}: {error}")
         return
@@ -376,19 +345,6 @@ def _frame(stream: IO[bytes]) -> bytes | None:
     if len(head) < _LENGTH.size:
         return None
     return stream.read(_LENGTH.unpack(head)[0])
-
-
-def _loaded(hello: bytes) -> tuple[Any, float, int]:
-    files, payload, seconds, memory = pickle.loads(hello)
-    for name, path in files.items():
-        spec = spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-    verifier = pickle.loads(payload)
-    verifier.warm()
-    return verifier, seconds, memory
 
 
 def _limit_memory(more: int) -> None:

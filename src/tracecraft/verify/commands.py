@@ -1,0 +1,288 @@
+"""The commands of an answer: fractions, roots, vectors, matrices, and the names of symbols."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from tracecraft.verify.nodes import (
+    Call,
+    Group,
+    Listing,
+    Matrix,
+    Node,
+    Number,
+    Symbol,
+    Text,
+)
+from tracecraft.verify.tokens import FUNCTIONS, Token, Unparsed
+
+if TYPE_CHECKING:
+    from tracecraft.verify.grammar import Parser
+
+__all__ = [
+    "PRIMARIES",
+    "SYMBOLS",
+    "beside",
+    "degrees",
+    "function",
+    "mixed",
+    "primed",
+    "subscripted",
+]
+
+_MATRICES = frozenset(
+    (
+        "pmatrix", "bmatrix", "vmatrix", "Vmatrix", "matrix", "smallmatrix", "Bmatrix", "array",
+        "cases", "aligned", "align",
+    )
+)  # fmt: skip
+_LETTERS = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau "
+    "upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega pi infty ell "
+    "hbar nabla partial"
+)
+SYMBOLS = {
+    **{name: name for name in _LETTERS.split()},
+    "emptyset": "#emptyset",
+    "ldots": "…",
+    "prime": "'",
+}
+"""Commands that are names, and the names they are."""
+
+
+def _digit_or_argument(p: "Parser") -> Node:
+    r"""`\frac12` takes one digit each."""
+    token = p.tokens[p.at] if p.at < len(p.tokens) else None
+    if (
+        token is not None
+        and token.kind == "number"
+        and len(token.text) > 1
+        and token.text.isdigit()
+    ):
+        rest = token.text[1:]
+        p.tokens[p.at] = Token("number", rest, Number(Fraction(rest)))
+        return Number(Fraction(token.text[0]))
+    return p.argument()
+
+
+def _frac(p: "Parser") -> Node:
+    return Call("div", (_digit_or_argument(p), _digit_or_argument(p)))
+
+
+def _binom(p: "Parser") -> Node:
+    return Call("binom", (_digit_or_argument(p), _digit_or_argument(p)))
+
+
+def _sqrt(p: "Parser") -> Node:
+    if p.accept("["):
+        (degree, *more) = p.items("]")
+        if more:
+            raise Unparsed("a root of several degrees")
+        p.expect("]")
+        return Call("root", (p.argument(), degree))
+    return Call("sqrt", (p.argument(),))
+
+
+def _over(p: "Parser") -> Node:
+    inner = p.argument()
+    match inner:
+        case Call("mul", _) | Symbol():
+            return Symbol("seg_" + "".join(_spelled(inner)))
+    raise Unparsed("an overline")
+
+
+def _accented(p: "Parser") -> Node:
+    inner = p.argument()
+    if isinstance(inner, Symbol):
+        return Symbol(f"vec_{inner.name}")
+    return Symbol("vec_" + "".join(_spelled(inner)))
+
+
+def _angle(p: "Parser") -> Node:
+    return Symbol("angle_" + "".join(_spelled(p.factor())))
+
+
+def _blackboard(p: "Parser") -> Node:
+    inner = p.argument()
+    if not isinstance(inner, Symbol):
+        raise Unparsed("a blackboard letter")
+    name = f"#{inner.name}"
+    if p.kind() in {"^", "_"} and p.kind(1) in {"+", "*"}:
+        p.at += 2
+        return Symbol(f"{name}+")
+    if p.kind() in {"^", "_"} and p.kind(1) == "{" and p.kind(2) == "+":
+        p.at += 4
+        return Symbol(f"{name}+")
+    return Symbol(name)
+
+
+def _floor(p: "Parser", name: str) -> Node:
+    inner = p.listing()
+    p.expect("rfloor" if name == "floor" else "rceil")
+    return Call(name, (inner,))
+
+
+def _environment(p: "Parser") -> Node:
+    p.expect("{")
+    name = ""
+    while p.kind() != "}":
+        name += p.take().text
+    p.expect("}")
+    name = name.rstrip("*")
+    if name not in _MATRICES:
+        raise Unparsed(f"environment {name}")
+    if name == "array":
+        _skip_braces(p)
+    rows: list[list[Node]] = [[]]
+    while p.kind() != "end":
+        if p.accept("&"):
+            continue
+        if p.accept("\\"):
+            rows.append([])
+            continue
+        rows[-1].append(p.clause() if name in {"cases", "aligned", "align"} else p.listing())
+    p.take()
+    _skip_braces(p)
+    rows = [row for row in rows if row]
+    if name in {"cases", "aligned", "align"}:
+        return Group("cases", tuple(n for row in rows for n in row), "end")
+    if not rows or len({len(row) for row in rows}) > 1:
+        raise Unparsed("a matrix with ragged rows")
+    matrix = Matrix(tuple(tuple(row) for row in rows))
+    return Call("det", (matrix,)) if name == "vmatrix" else matrix
+
+
+def _skip_braces(p: "Parser") -> None:
+    """Skip `{…}`."""
+    p.expect("{")
+    while p.take().kind != "}":
+        pass
+
+
+def _spelled(node: Node) -> list[str]:
+    """A subscript or a segment's name as letters."""
+    match node:
+        case Number(value):
+            return [str(value)]
+        case Symbol(name) | Text(name):
+            return [name]
+        case Call(op, args):
+            sign = {"neg": "-", "add": "+"}.get(op, "")
+            parts = [sign] if op == "neg" else []
+            for i, arg in enumerate(args):
+                parts += ([sign] if i and sign else []) + _spelled(arg)
+            return parts
+        case Listing(items, _):
+            return [",".join("".join(_spelled(i)) for i in items)]
+    raise Unparsed("a subscript")
+
+
+def function(p: "Parser", name: str) -> Node:
+    power: Node | None = None
+    base: Node | None = None
+    while p.kind() in {"^", "_"}:
+        if p.take().kind == "^":
+            power = p.argument()
+        else:
+            base = p.argument()
+    if p.kind() in {"(", "["} and p.take():
+        closer = {"(": ")", "[": "]"}[p.tokens[p.at - 1].kind]
+        args = p.items(closer)
+        p.expect(closer)
+    else:
+        args = (_operand(p),)
+    if base is not None:
+        args = (*args, base)
+    call: Node = Call({"asin": "arcsin", "acos": "arccos", "atan": "arctan"}.get(name, name), args)
+    if power == Call("neg", (Number(Fraction(1)),)) and name in {"sin", "cos", "tan"}:
+        return Call(f"arc{name}", args)
+    return call if power is None else Call("pow", (call, power))
+
+
+def _operand(p: "Parser") -> Node:
+    r"""What a function without parentheses takes: `\sin 2x`, but not the `\cos x` after it."""
+    left = p.signed_factor()
+    while p._multiplies() and p.kind() not in FUNCTIONS - {"sqrt"} and p.kind() != "(":
+        if p.kind() in {"text", "["}:
+            break
+        left = Call("mul", (left, p.factor()))
+    if p.kind() == "/" and p.kind(1) in {"number", "name"}:
+        p.at += 1
+        left = Call("div", (left, p.factor()))
+    return left
+
+
+def mixed(left: Node, right: Node) -> Node | None:
+    r"""`2\frac{1}{3}` and `1 1/2`: a whole number beside a fraction of whole numbers is a sum."""
+    if not (isinstance(left, Number) and left.value.denominator == 1 and left.decimals is None):
+        return None
+    match right:
+        case Call("div", (Number(top, None), Number(bottom, None))) if (
+            top.denominator == bottom.denominator == 1 and 0 < top < bottom
+        ):
+            return Number(left.value + top / bottom)
+    return None
+
+
+def beside(p: "Parser", whole: Number) -> Node:
+    """`1 1/2`; two numbers side by side are nothing else."""
+    top = p.take().number
+    if p.accept("/") and p.kind() == "number" and top is not None:
+        bottom = p.take().number
+        if bottom is not None and bottom.value:
+            sum_ = mixed(whole, Call("div", (top, bottom)))
+            if sum_ is not None:
+                return sum_
+    raise Unparsed("two numbers side by side")
+
+
+def degrees(p: "Parser", whole: Node) -> Node:
+    """Degrees, with the minutes and seconds that may follow."""
+    parts, scale = [whole], 1
+    while p.kind() == "number" and p.kind(1) in {"'", '"'} and scale < 3600:
+        scale *= 60
+        minutes = p.take().number
+        assert minutes is not None
+        parts.append(Number(minutes.value / scale))
+        if p.take().kind == "'" and p.kind() == "'":
+            break
+    while p.accept("'", '"'):
+        pass
+    total = parts[0]
+    for part in parts[1:]:
+        total = Call("add", (total, part))
+    return Call("degree", (total,))
+
+
+def primed(base: Node) -> Node:
+    return Symbol(f"{base.name}'") if isinstance(base, Symbol) else Call("prime", (base,))
+
+
+def subscripted(base: Node, index: Node, last: Token) -> Node:
+    if isinstance(base, Number):
+        return Call("base", (base, index))
+    if isinstance(base, Symbol):
+        return Symbol(f"{base.name}_" + "".join(_spelled(index)))
+    if isinstance(base, Text):
+        return Symbol(f"{base.words}_" + "".join(_spelled(index)))
+    raise Unparsed(f"a subscript at {last.text!r}")
+
+
+PRIMARIES: "dict[str, Callable[[Parser], Node]]" = {
+    "frac": _frac,
+    "binom": _binom,
+    "sqrt": _sqrt,
+    "abs": lambda p: function(p, "abs"),
+    "\\{": lambda p: p.braced_set(),
+    "\\|": lambda p: p.between_bars("\\|"),
+    "langle": lambda p: p.group("langle"),
+    "lfloor": lambda p: _floor(p, "floor"),
+    "lceil": lambda p: _floor(p, "ceil"),
+    "boxed": lambda p: p.argument(),
+    "mathbb": _blackboard,
+    "begin": _environment,
+    **dict.fromkeys(("overline", "bar"), _over),
+    **dict.fromkeys(("vec", "hat", "widehat", "overrightarrow", "tilde", "dot", "ddot"), _accented),
+    **dict.fromkeys(("angle", "triangle"), _angle),
+}
+"""Commands that take arguments, and how."""

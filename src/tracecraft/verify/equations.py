@@ -1,0 +1,123 @@
+"""Equations and inequalities: by what they name, by their solutions, by a constant factor."""
+
+from collections.abc import Callable
+
+from tracecraft.verify.arithmetic import digits
+from tracecraft.verify.evaluate import attempted, differ, points, real
+from tracecraft.verify.labels import EQUAL, ORDERED, argument, clash, labelled, named
+from tracecraft.verify.nodes import Call, Node, Number, Relation, Symbol, renamed, symbols
+from tracecraft.verify.ruling import OPEN, Ruling, both, no, yes
+from tracecraft.verify.scalars import scalar
+
+__all__ = ["relations"]
+
+Compare = Callable[[Node, Node], Ruling]
+
+
+def relations(a: Node, b: Node, compare: Compare) -> Ruling | None:
+    (name_a, value_a), (name_b, value_b) = labelled(a), labelled(b)
+    reduced = name_a is not None or name_b is not None or value_a != a or value_b != b
+    if reduced and not isinstance(value_a, Relation) and not isinstance(value_b, Relation):
+        ruling = compare(value_a, renamed(value_b, argument(name_a, name_b)))
+        if ruling.holds and clash(name_a, name_b):
+            return no("another variable")
+        if ruling.holds or not (name_a is not None and name_b is not None and symbols(value_a)):
+            return ruling
+    if isinstance(a, Relation) and isinstance(b, Relation):
+        if a.ops == b.ops == ("=",):
+            return _equations(a, b)
+        return _chains(a, b)
+    lone, other = (a, b) if isinstance(a, Relation) else (b, a)
+    if isinstance(lone, Relation) and set(lone.ops) <= {*EQUAL, *ORDERED}:
+        if isinstance(other, Number) or not symbols(other):
+            return no("shape")
+        if lone.ops == ("=",) and isinstance(other, (Call, Symbol)):
+            return no("an equation") if not named(lone.sides[0]) else OPEN
+    return None
+
+
+def _equations(a: Relation, b: Relation) -> Ruling:
+    """Two equations have one solution set if their sides differ by a constant factor."""
+    left = Call("add", (a.sides[0], Call("neg", (a.sides[1],))))
+    right = Call("add", (b.sides[0], Call("neg", (b.sides[1],))))
+    names = symbols(left) | symbols(right)
+    if not names or symbols(left) != symbols(right):
+        return no("equation") if not names else OPEN
+    k = digits()
+    ratios = []
+    for point in [*points(names, "positive"), *points(names, "mixed")]:
+        at = {n: k.number(v) for n, v in point.items()}
+        found = attempted(left, at, k), attempted(right, at, k)
+        if found[0] is None or found[1] is None:
+            continue
+        if not found[0] or not found[1]:
+            return no("equation") if bool(found[0]) != bool(found[1]) else OPEN
+        ratios.append(found[0] / found[1])
+    if len(ratios) < 2:
+        return OPEN
+    if all(not differ(ratios[0], r, 1e-20) for r in ratios[1:]):
+        return yes("equation")
+    return OPEN
+
+
+def _chains(a: Relation, b: Relation) -> Ruling | None:
+    """Two chains of inequalities: the same, read from either end."""
+    for ops, sides in ((b.ops, b.sides), _turned(b)):
+        if ops == a.ops and len(sides) == len(a.sides):
+            ruling = both([scalar(x, y) for x, y in zip(a.sides, sides, strict=True)], "a side")
+            if ruling.holds:
+                return ruling
+    if set(a.ops) | set(b.ops) <= set(ORDERED) and _disagree(a, b):
+        return no("inequality")
+    if len(a.sides) == len(b.sides) == 2 and set(a.ops) | set(b.ops) <= set(ORDERED):
+        return _halves(a, b)
+    return None
+
+
+def _disagree(a: Relation, b: Relation) -> bool:
+    """Whether some point satisfies one chain and not the other."""
+    names = sorted(symbols(a) | symbols(b))
+    if symbols(a) != symbols(b):
+        return False
+    for n in range(40):
+        at = {x: complex(((n * (7 + 5 * i) + 3 * i) % 23 - 11) / 2) for i, x in enumerate(names)}
+        truths = _truth(a, at), _truth(b, at)
+        if None not in truths and truths[0] != truths[1]:
+            return True
+    return False
+
+
+def _truth(chain: Relation, at: dict[str, complex]) -> bool | None:
+    values = [real(s, at) for s in chain.sides]
+    for op, x, y in zip(chain.ops, values, values[1:], strict=False):
+        if x is None or y is None or abs(x - y) < 1e-9:
+            return None  # on an edge, where only the kind of sign would tell
+        if not ((x < y) if "<" in op else (x > y) if ">" in op else True):
+            return False
+    return True
+
+
+def _turned(b: Relation) -> tuple[tuple[str, ...], tuple[Node, ...]]:
+    turned = tuple({**ORDERED, "=": "="}.get(op, op) for op in reversed(b.ops))
+    return turned, tuple(reversed(b.sides))
+
+
+def _halves(a: Relation, b: Relation) -> Ruling | None:
+    """`2x > 2y` and `x - y > 0`: the differences have a constant positive ratio."""
+    gaps = []
+    for node in (a, b):
+        low, high = node.sides if node.ops[0] in {"<", "<="} else node.sides[::-1]
+        gaps.append(Call("add", (high, Call("neg", (low,)))))
+    strict = [node.ops[0].strip("<>") for node in (a, b)]
+    names = symbols(gaps[0]) | symbols(gaps[1])
+    k, ratios = digits(), []
+    for point in [*points(names, "positive"), *points(names, "mixed")]:
+        at = {n: k.number(v) for n, v in point.items()}
+        found = attempted(gaps[0], at, k), attempted(gaps[1], at, k)
+        if found[0] is not None and found[1]:
+            ratios.append(found[0] / found[1])
+    if len(ratios) < 2 or any(differ(ratios[0], r, 1e-20) for r in ratios[1:]):
+        return None
+    if ratios[0].real > 0 and strict[0] == strict[1]:
+        return yes("inequality")
+    return no("inequality")

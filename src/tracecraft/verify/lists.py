@@ -1,0 +1,190 @@
+"""Several answers beside several: lists, sets, plus-minus signs, points, named values."""
+
+from collections.abc import Callable
+
+from tracecraft.verify.labels import EQUAL, Labelled, labelled, ordering
+from tracecraft.verify.nodes import Call, Group, Listing, Matrix, Node, Relation, SuchThat, Text
+from tracecraft.verify.ruling import Ruling, both, no, unsure
+
+__all__ = ["in_order", "lists", "point"]
+
+Compare = Callable[[Node, Node], Ruling]
+_MOST_PAIRS = 2_500
+
+
+def lists(a: Node, b: Node, compare: Compare) -> Ruling | None:
+    """Both are several values, or one is and so is the other in another dress."""
+    a, b = _regrouped(a), _regrouped(b)
+    left, right = _items(a), _items(b)
+    if left is None and right is None:
+        return None
+    if any(ordering(i) for i in (*_valued(a, left), *_valued(b, right))):
+        return None
+    if left is None or right is None:
+        return _dressed(a, b, left, right, compare)
+    if point(a) is not None or point(b) is not None:
+        return _dressed(a, b, left, right, compare)
+    return _matched(left, right, compare)
+
+
+def _valued(node: Node, items: list[Labelled] | None) -> list[Node]:
+    return [node] if items is None else [value for _, value in items]
+
+
+def _items(node: Node) -> list[Labelled] | None:
+    """The several values of a list, a set or a plus-minus sign; None for one value."""
+    match node:
+        case Listing(items, _):
+            found: list[Labelled] = []
+            label: Node | None = None
+            for item in items:
+                for own, value in _items(item) or [labelled(item)]:
+                    label = own or label
+                    found.append((label, value))
+            return found
+        case Group("{", items, "}"):
+            return [x for item in items for x in (_items(item) or [labelled(item)])]
+        case Call("cup", (left, right)):
+            parts = _items(left), _items(right)
+            if parts[0] is not None and parts[1] is not None:
+                return [*parts[0], *parts[1]]
+        case Relation(ops, _) if set(ops) <= {"=", "~", "in"}:
+            own, value = labelled(node)
+            inner = _items(value) if own is not None else None
+            return None if inner is None else [(own, v) for _, v in inner]
+        case Group("cases", items, _):
+            return _items(Listing(items, (",",) * (len(items) - 1)))
+    signs = _signs(node)
+    return [(None, value) for value in signs] if len(signs) > 1 else None
+
+
+def _signs(node: Node) -> list[Node]:
+    match node:
+        case Call("pm", (left, right)):
+            lefts = _signs(left)
+            return [Call(op, args) for x in lefts for op, args in (
+                ("add", (x, right)), ("add", (x, Call("neg", (right,))))
+            )]  # fmt: skip
+        case Call("mp", (left, right)):
+            return list(reversed(_signs(Call("pm", (left, right)))))
+        case Call(("add" | "mul" | "div" | "pow") as op, (left, right)):
+            return [Call(op, (x, y)) for x in _signs(left) for y in _signs(right)]
+        case Call(("neg" | "sqrt" | "percent" | "degree") as op, (inner,)):
+            return [Call(op, (x,)) for x in _signs(inner)]
+    return [node]
+
+
+def point(node: Node) -> tuple[Node, ...] | None:
+    """The coordinates of a point, a vector or a column."""
+    match node:
+        case Group(("(" | "[" | "langle"), items, (")" | "]" | "rangle")):
+            return items
+        case Matrix(rows) if len(rows) == 1 or all(len(r) == 1 for r in rows):
+            return rows[0] if len(rows) == 1 else tuple(r[0] for r in rows)
+        case Relation(ops, _) if set(ops) <= EQUAL:
+            label, value = labelled(node)
+            return None if label is None else point(value)
+    return None
+
+
+def _dressed(
+    a: Node,
+    b: Node,
+    left: list[Labelled] | None,
+    right: list[Labelled] | None,
+    compare: Compare,
+) -> Ruling | None:
+    """A list beside a point: value by value, in order."""
+    point_a, point_b = point(a), point(b)
+    if point_a is not None and right is not None:
+        values = [v for _, v in right]
+        nested = [point(v) for v in values]
+        if len(nested) == 1 or any(n is not None and len(n) == len(point_a) for n in nested):
+            return no("one of several") if len(nested) > 1 else None
+        return in_order(list(point_a), values, compare)
+    if point_b is not None and left is not None:
+        return in_order([v for _, v in left], list(point_b), compare)
+    if left is None and right is not None:
+        return _one_of(a, right, compare)
+    if right is None and left is not None:
+        return _one_of(b, left, compare)
+    return None
+
+
+def _one_of(single: Node, several: list[Labelled], compare: Compare) -> Ruling | None:
+    """One value beside several: right only if the several are one value repeated."""
+    _, value = labelled(single)
+    distinct: list[Node] = []
+    for _, other in several:
+        if not any(compare(other, d).holds for d in distinct):
+            distinct.append(other)
+    if len(distinct) == 1:
+        return compare(value, distinct[0])
+    if isinstance(single, (Text, Group, SuchThat)) or ordering(single):
+        return None
+    return no("count")
+
+
+def _grouped(node: Node) -> list[list[Node]] | None:
+    """`p=5,q=2;p=7,q=2`: groups of labelled values between semicolons."""
+    if not isinstance(node, Listing) or ";" not in node.joints or "," not in node.joints:
+        return None
+    groups: list[list[Node]] = [[]]
+    for item, joint in zip(node.items, (*node.joints, ""), strict=True):
+        groups[-1].append(labelled(item)[1])
+        if joint == ";":
+            groups.append([])
+    return groups if len({len(g) for g in groups}) == 1 else None
+
+
+def _regrouped(node: Node) -> Node:
+    """Groups between semicolons as points."""
+    groups = _grouped(node)
+    if groups is None or any(isinstance(v, Group) for g in groups for v in g):
+        return node
+    points = tuple(Group("(", tuple(g), ")") for g in groups)
+    return Listing(points, (",",) * (len(points) - 1))
+
+
+def in_order(left: list[Node], right: list[Node], compare: Compare) -> Ruling:
+    """Value by value; that their order is meant is a convention."""
+    if len(left) != len(right):
+        return no("count")
+    ruling = both([compare(x, y) for x, y in zip(left, right, strict=True)], "a coordinate")
+    return ruling.flagged("order") if ruling.holds else ruling
+
+
+def _matched(left: list[Labelled], right: list[Labelled], compare: Compare) -> Ruling:
+    """Two lists: by their labels where these tell the values apart, else in any order."""
+    names = [[label for label, _ in side] for side in (left, right)]
+    if all(None not in side and len(set(side)) == len(side) > 1 for side in names):
+        if set(names[0]) == set(names[1]):
+            there = dict(right)
+            return both([compare(v, there[n]) for n, v in left], "a named value")
+        return in_order(_plain(left), _plain(right), compare)
+    for n, side in enumerate(names):
+        if None not in side and len(set(side)) == len(side) > 1 and not any(names[1 - n]):
+            return in_order(_plain(left), _plain(right), compare)
+    return _unordered(_plain(left), _plain(right), compare)
+
+
+def _plain(side: list[Labelled]) -> list[Node]:
+    return [value for _, value in side]
+
+
+def _unordered(left: list[Node], right: list[Node], compare: Compare) -> Ruling:
+    """Each value has its equal on the other side; repeats do not count."""
+    if len(left) * len(right) > _MOST_PAIRS:
+        return unsure("too many values")
+    table = [[compare(x, y) for y in right] for x in left]
+    rulings: list[Ruling] = []
+    columns = [list(column) for column in zip(*table, strict=True)]
+    for line in [*table, *columns]:
+        held = [r for r in line if r.holds]
+        if held:
+            rulings.append(min(held, key=lambda r: len(r.flags)))
+        elif any(r.holds is None for r in line):
+            rulings.append(next(r for r in line if r.holds is None))
+        else:
+            return no("a value is missing")
+    return both(rulings, "a value is missing")
