@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from safetensors.numpy import load_file, save_file
 
 HIDDEN, LAYERS, INNER, VOCAB = 32, 2, 64, 64
@@ -74,8 +73,7 @@ def tokenizer(tokens: int = VOCAB) -> str:
     )
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Make:
+def maker(tmp_path: Path) -> Make:
     """Write a checkpoint whose weights are the common ones plus a delta of its seed."""
 
     def write(

@@ -179,7 +179,8 @@ def test_operands_may_have_two_types():
     assert torch.equal(fused.tensor, alike.tensor.to(torch.bfloat16))
 
 
-SHAPES = "dense_2d small_delta_2d sparse20pct_2d norm_1d bias_1d equal column conv_3d".split()
+SHAPES = ("dense_2d", "small_delta_2d", "sparse20pct_2d", "norm_1d", "bias_1d")
+SHAPES += ("equal", "column", "conv_3d")
 CASES = [f"{dtype}.{case}" for dtype in ("float32", "bfloat16", "float16") for case in SHAPES]
 CASES += ["float32.nan_right", "float32.neginf_right"]
 

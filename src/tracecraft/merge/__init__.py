@@ -1,13 +1,13 @@
 """Branches become one: fusions and other merges, tensor by tensor."""
 
-from tracecraft.merge.checkpoint import preflight
+from tracecraft.merge.checkpoint import preview
 from tracecraft.merge.delta import Report, TensorDelta
-from tracecraft.merge.fold import Merge, MergePlan, MergeStep, carry_out, merge_pair, orders
+from tracecraft.merge.fold import Merge, MergePlan, MergeStep, carry_out, merge_pair
 from tracecraft.merge.fusion import Fused, fuse
 from tracecraft.merge.mergekit import read_mergekit
 from tracecraft.merge.methods import Method
-from tracecraft.merge.postflight import postflight
-from tracecraft.merge.search import search
+from tracecraft.merge.order import orders, search
+from tracecraft.merge.postflight import try_out
 
 __all__ = [
     "Fused",
@@ -21,8 +21,8 @@ __all__ = [
     "fuse",
     "merge_pair",
     "orders",
-    "postflight",
-    "preflight",
+    "preview",
     "read_mergekit",
     "search",
+    "try_out",
 ]

@@ -21,7 +21,7 @@ from tracecraft.plugin import digest
 from tracecraft.store import refused, replacing, write_json
 
 
-def preflight(
+def preview(
     models: Sequence[Path], out: Path, method: Method, *, dtype: str | None, threads: int
 ) -> Flight:
     """What the merge would do and why it may not; nothing is written.

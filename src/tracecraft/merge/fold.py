@@ -1,7 +1,7 @@
 """One merge, or several in an order: the fusion takes two models and is not associative."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -11,7 +11,7 @@ from tracecraft.errors import RecipeError, did_you_mean
 from tracecraft.merge.checkpoint import merge_checkpoints
 from tracecraft.merge.delta import Report
 from tracecraft.merge.methods import ArceeFusion, Method
-from tracecraft.merge.postflight import postflight
+from tracecraft.merge.postflight import try_out
 from tracecraft.plugin import Volatile, explain
 from tracecraft.stage import Desk, Job, Progress
 
@@ -47,7 +47,7 @@ class Merge(Job, use="merge", version=1):
             desk.report(Progress(done, total, "bytes"))
 
         report = self.make(roots, into, told)
-        tried = postflight(into)
+        tried = try_out(into)
         tried.check(into)
         facts: dict[str, float | int | str] = {"share": report.share, "moved": report.moved}
         notes = [*report.notes, *tried.notes]
@@ -203,35 +203,3 @@ def merge_pair(
     options = {"mode": mode, "dtype": dtype, "seed": seed, "parameters": dict(parameters or {})}
     plan = MergePlan.bind([{**step, **options}])
     return plan.steps[0].merge().make([base, other], out, told)
-
-
-def orders(models: Sequence[str], **options: Any) -> Iterator[MergePlan]:
-    """Every plan that makes one of all models by merges of two, each model used once."""
-    for tree in _trees(tuple(models)):
-        steps: list[dict[str, Any]] = []
-        _lower(tree, steps, options)
-        yield MergePlan.bind(steps)
-
-
-Tree = str | tuple[Any, Any]
-
-
-def _trees(models: tuple[str, ...]) -> Iterator[Tree]:
-    if len(models) == 1:
-        yield models[0]
-        return
-    for chosen in range(1, 2 ** len(models) - 1):
-        left = tuple(m for i, m in enumerate(models) if chosen >> i & 1)
-        right = tuple(m for i, m in enumerate(models) if not chosen >> i & 1)
-        for one in _trees(left):
-            for two in _trees(right):
-                yield one, two
-
-
-def _lower(tree: Tree, steps: list[dict[str, Any]], options: dict[str, Any]) -> str:
-    if isinstance(tree, str):
-        return tree
-    into, other = (_lower(part, steps, options) for part in tree)
-    name = f"{into}+{other}".replace("/", "-")
-    steps.append({"name": name, "into": into, "other": other, **options})
-    return name

@@ -35,7 +35,8 @@ def read_mergekit(path: Path, *, mode: str | None = None) -> Foreign:
     """The merge that the file describes.
 
     `mode` is that of a fusion, which a mergekit file cannot say; by default exact. The result's
-    float type is `out_dtype`, else `dtype`.
+    float type is `out_dtype`, else `dtype`. In reference mode `dtype` is the float type of the
+    arithmetic, and the result is float32 where no `out_dtype` is named, as mergekit writes it.
 
     Raises:
         RecipeError: not a mergekit configuration, or one that asks for what ours cannot do.
@@ -53,10 +54,12 @@ def read_mergekit(path: Path, *, mode: str | None = None) -> Foreign:
     models = _order(use, raw.get("base_model"), list(own), path)
     givers = models[1:] if use in FROM_BASE else models
     options = _options(raw.get("parameters"), own, givers, path)
+    _keeps_tokenizer(raw, models[0], path)
+    compute, dtype = raw.get("dtype"), raw.get("out_dtype") or raw.get("dtype")
     if mode is not None:
         options["mode"] = mode
-    _keeps_tokenizer(raw, models[0], path)
-    dtype = raw.get("out_dtype") or raw.get("dtype")
+    if mode == "reference":  # the mask is float32, and so is what it multiplies
+        options["compute"], dtype = compute, raw.get("out_dtype") or "float32"
     merge = {"method": {"use": use, **options}, "dtype": dtype}
     return Foreign(Merge.bind(merge, f"{path}:"), tuple(Path(model) for model in models))
 

@@ -40,12 +40,14 @@ class Tried:
             raise StageError(f"{root}: the merged model cannot be used:\n{lines}")
 
 
-def postflight(root: Path) -> Tried:
+def try_out(root: Path) -> Tried:
     """Load tokenizer, chat template and model as a user would, and let it generate."""
     weights = Weights.look(root)
     problems, notes = _vocabulary(weights), []
     size = sum(place.bytes for place in weights.places.values())
     need, free = size * LOADED + RUNTIME, _available()
+    if problems:
+        return Tried(tuple(problems), (), "")
     if not tokens.has_tokenizer(root):
         notes.append("not asked to generate: it has no tokenizer")
     elif importlib.util.find_spec("transformers") is None:

@@ -1,8 +1,9 @@
 """Which order of merges scores best: each plan is carried out and scored once, and kept."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -61,3 +62,35 @@ def _student(plan: MergePlan, sources: Mapping[str, Path], out: Path) -> Path:
         carry_out(one, where, out)
         where[step.name] = out / keys[step.name]
     return where[plan.steps[-1].name]
+
+
+def orders(models: Sequence[str], **options: Any) -> Iterator[MergePlan]:
+    """Every plan that makes one of all models by merges of two, each model used once."""
+    for tree in _trees(tuple(models)):
+        steps: list[dict[str, Any]] = []
+        _lower(tree, steps, options)
+        yield MergePlan.bind(steps)
+
+
+Tree = str | tuple[Any, Any]
+
+
+def _trees(models: tuple[str, ...]) -> Iterator[Tree]:
+    if len(models) == 1:
+        yield models[0]
+        return
+    for chosen in range(1, 2 ** len(models) - 1):
+        left = tuple(m for i, m in enumerate(models) if chosen >> i & 1)
+        right = tuple(m for i, m in enumerate(models) if not chosen >> i & 1)
+        for one in _trees(left):
+            for two in _trees(right):
+                yield one, two
+
+
+def _lower(tree: Tree, steps: list[dict[str, Any]], options: dict[str, Any]) -> str:
+    if isinstance(tree, str):
+        return tree
+    into, other = (_lower(part, steps, options) for part in tree)
+    name = f"{into}+{other}".replace("/", "-")
+    steps.append({"name": name, "into": into, "other": other, **options})
+    return name

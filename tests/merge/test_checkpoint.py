@@ -1,0 +1,419 @@
+"""Whole checkpoints, really merged: what comes out, what is refused, what survives a kill."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pico import Make, contents, maker, weights_of
+
+from tracecraft.errors import DataError, StageError, StoreError
+from tracecraft.merge import Report, fuse, merge_pair, try_out
+from tracecraft.merge.fold import Merge
+from tracecraft.merge.methods import ArceeFusion, Linear
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    return maker(tmp_path)
+
+
+MERGE = """
+import sys
+from pathlib import Path
+from tracecraft.errors import TracecraftError
+from tracecraft.merge import merge_pair
+base, other, out = map(Path, sys.argv[1:4])
+try:
+    merge_pair(base, other, out)
+except TracecraftError as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
+
+
+def merging(*folders: Path, **options) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", MERGE, *map(str, folders)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_a_merged_checkpoint_is_its_tensors_fused(make, tmp_path):
+    base, other = make("base"), make("other", 1)
+    report = merge_pair(base, other, tmp_path / "out")
+    before, after, merged = (weights_of(p) for p in (base, other, tmp_path / "out"))
+    assert list(merged) == sorted(before)
+    for row in report.tensors:
+        fused = fuse(before[row.name], after[row.name])
+        assert np.array_equal(merged[row.name], fused.tensor)
+        assert row.share == pytest.approx(fused.share)
+        assert row.threshold == pytest.approx(fused.threshold)
+        assert row.kl == pytest.approx(fused.kl)
+        moved = np.linalg.norm((merged[row.name] - before[row.name]).astype(np.float64))
+        assert row.moved == pytest.approx(moved, rel=1e-5)
+    assert 0 < report.share < 0.3
+    assert Report.read(tmp_path / "out") == report
+
+
+def test_everything_beside_the_weights_is_that_of_the_base(make, tmp_path):
+    base, other = make("base", dtype="bfloat16"), make("other", 1, dtype="bfloat16")
+    merge_pair(base, other, tmp_path / "out")
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (base / name).read_bytes()
+    assert json.loads((tmp_path / "out/config.json").read_text()) == json.loads(
+        (base / "config.json").read_text()
+    )
+    assert not [p for p in (tmp_path / "out").iterdir() if p.name.startswith(".")]
+
+
+def test_the_configuration_tells_the_float_type_that_was_written(make, tmp_path):
+    base, other = make("base"), make("other", 1)
+    merge_pair(base, other, tmp_path / "out", dtype="bfloat16")
+    assert json.loads((tmp_path / "out/config.json").read_text())["torch_dtype"] == "bfloat16"
+    header = (tmp_path / "out/model.safetensors").read_bytes()[8:400]
+    assert b'"BF16"' in header
+
+
+@pytest.mark.parametrize("mode", ["exact", "reference"])
+def test_any_number_of_threads_gives_the_same_bytes(make, tmp_path, mode, monkeypatch):
+    base, other = make("base", dtype="bfloat16"), make("other", 1, dtype="bfloat16")
+    monkeypatch.setattr("tracecraft.merge.operands.BLOCK", 256)
+    found = []
+    for threads, whole in ((1, 1 << 24), (2, 1 << 24), (5, 64)):
+        monkeypatch.setattr("tracecraft.merge.preflight.WHOLE_BYTES", whole)
+        out = tmp_path / f"out{threads}"
+        Merge(method=ArceeFusion(mode=mode), threads=threads).make([base, other], out)
+        found.append(contents(out))
+    assert found[0] == found[1] == found[2]
+
+
+def test_shards_stay_and_the_index_lists_them(make, tmp_path):
+    base, other = make("base", shards=3), make("other", 1, shards=2)
+    merge_pair(base, other, tmp_path / "out")
+    merge_pair(base, other, tmp_path / "again")
+    index = json.loads((tmp_path / "out/model.safetensors.index.json").read_text())
+    files = {p.name for p in base.glob("*.safetensors")}
+    assert set(index["weight_map"].values()) == files
+    assert index["metadata"]["total_size"] == sum(v.nbytes for v in weights_of(base).values())
+    assert contents(tmp_path / "out") == contents(tmp_path / "again")
+
+
+def test_a_finished_merge_is_kept_and_nothing_is_written(make, tmp_path):
+    base, other = make("base"), make("other", 1)
+    first = merge_pair(base, other, tmp_path / "out")
+    times = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()}
+    assert merge_pair(base, other, tmp_path / "out") == first
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()} == times
+
+
+def test_a_folder_with_something_else_is_left_alone(make, tmp_path):
+    base, other = make("base"), make("other", 1)
+    merge_pair(base, other, tmp_path / "out")
+    with pytest.raises(DataError, match="holds another merge"):
+        merge_pair(base, make("third", 2), tmp_path / "out")
+    with pytest.raises(DataError, match="is one of the models"):
+        merge_pair(base, other, other)
+
+
+def test_tied_weights_stay_tied_and_a_copied_head_is_compared_with_the_embedding(make, tmp_path):
+    tied, loose = make("tied", tied=True), make("loose", 1)
+    merge_pair(tied, make("other", 1, tied=True), tmp_path / "out")
+    assert "lm_head.weight" not in weights_of(tmp_path / "out")
+    merge_pair(loose, tied, tmp_path / "untied")
+    head = weights_of(tmp_path / "untied")["lm_head.weight"]
+    wanted = fuse(
+        weights_of(loose)["lm_head.weight"], weights_of(tied)["model.embed_tokens.weight"]
+    )
+    assert np.array_equal(head, wanted.tensor)
+
+
+def test_rows_without_a_token_are_cropped_and_config_says_so(make, tmp_path):
+    base, other = make("base", vocab=72), make("other", 1, vocab=68)
+    report = merge_pair(base, other, tmp_path / "out")
+    assert weights_of(tmp_path / "out")["lm_head.weight"].shape == (68, 32)
+    assert json.loads((tmp_path / "out/config.json").read_text())["vocab_size"] == 68
+    assert any("cropped to the 68 rows" in note for note in report.notes)
+
+
+def test_rows_of_tokens_are_cropped_in_reference_mode_alone(make, tmp_path):
+    base, other = make("base"), make("other", 1, vocab=60, tokens=60)
+    with pytest.raises(DataError, match=r"lm_head.weight: shapes differ: .* would be cut off"):
+        merge_pair(base, other, tmp_path / "out")
+    merge_pair(base, other, tmp_path / "out", mode="reference")
+    assert weights_of(tmp_path / "out")["lm_head.weight"].shape == (60, 32)
+
+
+def test_the_merged_model_loads_and_speaks(make, tmp_path):
+    merge_pair(make("base"), make("other", 1), tmp_path / "out")
+    tried = try_out(tmp_path / "out")
+    assert (tried.problems, tried.notes) == ((), ())
+    assert tried.text
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_loaded_is_told_apart(make, tmp_path):
+    out = tmp_path / "out"
+    merge_pair(make("base"), make("other", 1), out)
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(config | {"model_type": "llama9"}))
+    assert "cannot be loaded" in try_out(out).problems[0]
+
+
+def test_rows_that_configuration_or_tokenizer_miscount_are_told(make, tmp_path):
+    out = tmp_path / "out"
+    merge_pair(make("base"), make("other", 1), out)
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(config | {"vocab_size": 70}))
+    assert try_out(out).problems == ("config.json says vocab_size 70, the embedding has 64 rows",)
+    with pytest.raises(StageError, match=r"cannot be used:\n  config.json says"):
+        try_out(out).check(out)
+
+
+def edited(root: Path, name: str, change) -> None:
+    from safetensors.numpy import save_file
+
+    weights = weights_of(root)
+    change(weights)
+    save_file(weights, root / name, {"format": "pt"})
+
+
+def a_nan(weights):
+    weights["model.layers.1.mlp.up_proj.weight"][9, 4] = np.nan
+
+
+def a_longer_norm(weights):
+    weights["model.norm.weight"] = np.ones(33, np.float32)
+
+
+def a_tensor_less(weights):
+    del weights["model.layers.0.mlp.up_proj.weight"]
+
+
+def a_tensor_more(weights):
+    weights["model.layers.2.mlp.up_proj.weight"] = np.ones((2, 2), np.float32)
+
+
+def doubles(weights):
+    weights["model.norm.weight"] = np.ones(32, np.float64)
+
+
+DEFECTS = [
+    (a_nan, r"model.layers.1.mlp.up_proj.weight: other holds nan at row 9, column 4"),
+    (a_longer_norm, r"model.norm.weight: shapes differ: \[32\] and \[33\]"),
+    (a_tensor_less, r"other: has no tensor model.layers.0.mlp.up_proj.weight"),
+    (a_tensor_more, r"other: has 1 tensors that .*base lacks, first model.layers.2"),
+    (doubles, r"model.norm.weight: weights of type F32, F64"),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), DEFECTS, ids=lambda v: getattr(v, "__name__", ""))
+def test_a_defect_of_the_weights_is_named_by_a_real_process(make, tmp_path, change, told):
+    base, other = make("base"), make("other", 1)
+    edited(other, "model.safetensors", change)
+    process = merging(base, other, tmp_path / "out")
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors.startswith("DataError")
+    with pytest.raises(DataError, match=told):
+        merge_pair(base, other, tmp_path / "out2")
+    assert "Traceback" not in errors
+    assert not (tmp_path / "out/model.safetensors").exists()
+
+
+def test_a_checkpoint_that_is_cut_is_refused(make, tmp_path):
+    base, other = make("base"), make("other", 1)
+    os.truncate(other / "model.safetensors", 50_000)
+    with pytest.raises(DataError, match="the file is cut or damaged"):
+        merge_pair(base, other, tmp_path / "out")
+    os.truncate(other / "model.safetensors", 5)
+    with pytest.raises(DataError, match="is cut or no safetensors file"):
+        merge_pair(base, other, tmp_path / "out")
+    (other / "model.safetensors").rename(other / "pytorch_model.bin")
+    with pytest.raises(DataError, match=r"pytorch_model.bin is of another format"):
+        merge_pair(base, other, tmp_path / "out")
+    with pytest.raises(DataError, match="no such folder"):
+        merge_pair(base, tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_a_shard_that_is_missing_is_named(make, tmp_path):
+    base, other = make("base", shards=2), make("other", 1, shards=2)
+    (other / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(DataError, match=r"model-00002-of-00002.safetensors is missing"):
+        merge_pair(base, other, tmp_path / "out")
+
+
+def test_all_problems_of_two_models_are_told_at_once(make, tmp_path):
+    base, other = make("base"), make("other", 1)
+    config = json.loads((other / "config.json").read_text()) | {"model_type": "qwen2"}
+    config["quantization_config"] = {"bits": 4}
+    (other / "config.json").write_text(json.dumps(config))
+    (base / "tokenizer.json").unlink()
+    edited(other, "model.safetensors", a_longer_norm)
+    with pytest.raises(DataError) as caught:
+        merge_pair(base, other, tmp_path / "out")
+    told = str(caught.value)
+    for part in ("model_type is qwen2", "quantized", "has no tokenizer", "shapes differ"):
+        assert part in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_tokenizer_is_refused_and_another_template_noted(make, tmp_path):
+    base, other = make("base"), make("other", 1)
+    text = (other / "tokenizer.json").read_text()
+    (other / "tokenizer.json").write_text(text.replace('"!": 3', '"?!": 3'))
+    with pytest.raises(DataError, match=r"1 ids mean different tokens, first 3: '!' and '\?!'"):
+        merge_pair(base, other, tmp_path / "out")
+    (other / "tokenizer.json").write_text(text)
+    (other / "chat_template.jinja").write_text("another")
+    report = merge_pair(base, other, tmp_path / "out")
+    assert any("chat templates differ" in note for note in report.notes)
+
+
+def test_weights_alone_can_be_merged(make, tmp_path):
+    base, other = (make(n, s, with_tokenizer=False) for n, s in (("base", 0), ("other", 1)))
+    report = merge_pair(base, other, tmp_path / "out")
+    assert any("has no tokenizer" in note for note in report.notes)
+    assert try_out(tmp_path / "out").notes == ("not asked to generate: it has no tokenizer",)
+
+
+def test_in_reference_mode_a_nan_does_not_become_a_model(make, tmp_path):
+    base, other = make("base"), make("other", 1)
+    edited(other, "model.safetensors", a_nan)
+    with pytest.raises(DataError, match="1 merged tensors hold weights that are not finite"):
+        merge_pair(base, other, tmp_path / "out", mode="reference")
+    assert not (tmp_path / "out/model.safetensors").exists()
+    with pytest.raises(DataError, match="not finite"):
+        Merge(method=Linear()).make([base, other], tmp_path / "linear")
+
+
+def test_integers_are_copied_where_they_agree(make, tmp_path):
+    base, other = make("base"), make("other", 1)
+    for root in (base, other):
+        edited(root, "model.safetensors", lambda w: w.update(positions=np.arange(5)))
+    merge_pair(base, other, tmp_path / "out")
+    assert np.array_equal(weights_of(tmp_path / "out")["positions"], np.arange(5))
+    edited(other, "model.safetensors", lambda w: w.update(positions=np.arange(5) + 1))
+    with pytest.raises(DataError, match="positions: I64 values differ"):
+        merge_pair(base, other, tmp_path / "out2")
+
+
+@pytest.fixture
+def large(make) -> tuple[Path, Path]:
+    """Two checkpoints of 96 tensors more, so that a merge takes long enough to be killed."""
+    base, other = make("base"), make("other", 1)
+    for root, seed in ((base, 1), (other, 2)):
+        rng, common = np.random.default_rng(seed), np.random.default_rng(0)
+        more = {
+            f"more.{i}": sum(
+                scale * draw.standard_normal((128, 1024), np.float32)
+                for scale, draw in ((1, common), (1e-3, rng))
+            ).astype(np.float32)
+            for i in range(96)
+        }
+        edited(root, "model.safetensors", lambda w, m=more: w.update(m))
+        edited(
+            root,
+            "model.safetensors",
+            lambda w: w.update({k: v.astype(np.float32) for k, v in w.items()}),
+        )
+    return base, other
+
+
+def test_a_killed_merge_goes_on_to_the_same_bytes(large, tmp_path):
+    merge_pair(*large, tmp_path / "whole")
+    journal = tmp_path / "out/.merge.journal"
+    process = merging(*large, tmp_path / "out")
+    try:
+        while process.poll() is None:
+            if journal.exists() and journal.read_bytes().count(b"\n") > 8:
+                process.send_signal(signal.SIGKILL)
+                break
+            time.sleep(0.0005)
+    finally:
+        process.kill()
+        process.communicate()
+    done = journal.read_bytes().count(b"\n") - 1
+    assert 8 <= done < 117
+    assert not (tmp_path / "out/model.safetensors").exists()
+    with journal.open("ab") as file:
+        file.write(b'{"tensor": "torn')
+    told = []
+    merge_pair(*large, tmp_path / "out", told=lambda done, total: told.append(done))
+    assert len(told) == 117 - done
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_a_merge_killed_while_files_take_their_names_goes_on(make, tmp_path, monkeypatch):
+    base, other = make("base", shards=2), make("other", 1, shards=2)
+    merge_pair(base, other, tmp_path / "whole")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tracecraft.merge.checkpoint.write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        merge_pair(base, other, tmp_path / "out")
+    monkeypatch.undo()
+    first = tmp_path / "out/model-00001-of-00002.safetensors"
+    first.with_name(f"{first.name}.partial").rename(first)
+    merge_pair(base, other, tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_what_was_written_before_the_machine_went_down_is_written_again(
+    make, tmp_path, monkeypatch
+):
+    base, other = make("base"), make("other", 1)
+    merge_pair(base, other, tmp_path / "whole")
+    edited(other, "model.safetensors", a_nan)
+    with pytest.raises(DataError):
+        merge_pair(base, other, tmp_path / "out")
+    boot = tmp_path / "boot"
+    boot.write_text("another start")
+    monkeypatch.setattr("tracecraft.merge.journal.BOOT", boot)
+    told = []
+    with pytest.raises(DataError):
+        merge_pair(base, other, tmp_path / "out", told=lambda done, total: told.append(done))
+    assert told[0] < 20_000
+
+
+def test_two_processes_do_not_merge_into_one_folder(make, tmp_path):
+    from tracecraft.merge.journal import Journal
+
+    base, other = make("base"), make("other", 1)
+    with Journal(tmp_path / "out", "held"), pytest.raises(StoreError, match="another process"):
+        merge_pair(base, other, tmp_path / "out")
+
+
+def test_a_limit_of_the_disk_stops_a_real_process_and_loses_nothing(large, tmp_path):
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+    process = merging(*large, tmp_path / "out", preexec_fn=small_files)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors.startswith("StoreError")
+    assert "model.safetensors.partial: cannot be written: File too large" in errors
+    merge_pair(*large, tmp_path / "out")
+    merge_pair(*large, tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_a_full_disk_is_seen_before_a_byte_is_written(large, tmp_path):
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk takes root")
+    try:
+        process = merging(*large, place / "out")
+        _, errors = process.communicate()
+        assert errors.startswith("DataError")
+        assert "the result takes 0.05 GB, 0.02 GB are free there" in errors
+        assert not list(place.iterdir())
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
