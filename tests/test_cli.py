@@ -258,7 +258,7 @@ def test_a_run_can_be_shown_compared_and_swept(tracecraft, workshop, tmp_path):
     assert [r["same bytes"] for r in rows if r["stage"] == "unique"] == [True]
     assert [r["same bytes"] for r in rows if r["stage"] == "traces"] == [False]
     assert json.loads(
-        tracecraft("show", "latest/kept", "--dropped", "--store", store, "--json").stdout
+        tracecraft("show", "latest/asked", "--dropped", "--store", store, "--json").stdout
     )
     for run in runs:
         for file in (store / run).rglob("plan.json"):

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from tracecraft.errors import RecipeError, UnknownPlugin
-from tracecraft.plugin import Plugin, models_in
+from tracecraft.plugin import MayBeFile, Plugin, models_in
 
 
 def ready(
@@ -30,6 +30,8 @@ def _filled(
         value = options.get(name)
         if name == "seed" and name not in options:
             filled[name] = seed
+        elif value is not None and MayBeFile in field.metadata:
+            filled[name] = _known_or_file(value, path, f"{where}.{name}")
         elif value is not None and _holds_path(field.annotation):
             filled[name] = _files(value, path, f"{where}.{name}")
         elif inner is not None and isinstance(value, Mapping):
@@ -48,6 +50,16 @@ def _files(value: Any, path: Path, where: str) -> Any:
     if isinstance(value, (list, tuple)):
         return [_files(one, path, where) for one in value]
     return value
+
+
+def _known_or_file(value: Any, path: Path, where: str) -> Any:
+    """Names stay as they are; what lies where files are looked for becomes its whole path."""
+    if isinstance(value, (list, tuple)):
+        return [_known_or_file(one, path, where) for one in value]
+    try:
+        return str(found(value, path, where))
+    except RecipeError:
+        return value
 
 
 def found(text: Any, path: Path, where: str) -> Path:

@@ -29,6 +29,16 @@ class _Volatile:
 
 Volatile = _Volatile()
 
+
+class _MayBeFile:
+    """Marks an option of texts that name a file or something known; a recipe finds the file."""
+
+    def __repr__(self) -> str:
+        return "MayBeFile"
+
+
+MayBeFile = _MayBeFile()
+
 PLUGIN_DIGEST = "__plugin_digest__"
 """Set on the module of a loose plugin file, so that an edit of it changes the keys."""
 

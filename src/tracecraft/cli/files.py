@@ -124,7 +124,7 @@ def _stage(options: dict[str, Any], sets: list[str] | None) -> Stage:
         for key in holders:
             target = target.setdefault(key, {})
         target[last] = yaml.parse(value, f"--set {dotted}", UsageError)
-    return Stage.bind(options, f"{options['use']}:")
+    return Stage.bind(options, str(options["use"]))
 
 
 def _carry_out(
@@ -229,9 +229,9 @@ def _what_if(
     _, ours = _opened(files, mapping, wanted)
     report = stage.what_if(ours.lazy())
     if as_json:
-        print_json(report)
+        print_json(report.as_dict())
     else:
-        stderr.print(report)
+        stderr.print(str(report), highlight=False, markup=False)
 
 
 def _tell(told: Mapping[str, Any], seconds: float, *, as_json: bool) -> None:

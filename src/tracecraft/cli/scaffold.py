@@ -88,6 +88,7 @@ class {title}(Stage, use="{name}"):
 ''',
     "filter": """name: {name}
 measures: []                    # columns to add first; `tracecraft list measures` names them
+columns: {{}}                     # columns of your own that rules read: {{score: Float64}}
 rules:                          # the first match names the drop; null never drops
   - drop: wrong
     when: outcome = 'incorrect'

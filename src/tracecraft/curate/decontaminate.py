@@ -14,7 +14,7 @@ from tracecraft.curate.leaks import Index, Item, Leak
 from tracecraft.curate.minhash import COMPILE_BYTES
 from tracecraft.curate.search import find
 from tracecraft.errors import RecipeError
-from tracecraft.plugin import Volatile
+from tracecraft.plugin import MayBeFile, Volatile
 from tracecraft.schema import DROPPED
 from tracecraft.stage import Ask, Desk, Progress, Stage
 
@@ -41,7 +41,9 @@ class Decontaminate(Stage, use="decontaminate", version=1):
     is another problem with another answer: it stays, and `paraphrase_of` names the problem.
     """
 
-    against: Annotated[tuple[str, ...], BeforeValidator(_tuple), Field(strict=False)] = ()
+    against: Annotated[
+        tuple[str, ...], BeforeValidator(_tuple), Field(strict=False), MayBeFile
+    ] = ()
     """Benchmarks by name (`aime24`, `aime25`, `math500`, `amc23`, `gpqa_diamond`,
     `livecodebench`, `humaneval`, `mbpp`) or files of any; besides the tables after the first."""
     column: str = "statement"
