@@ -45,6 +45,7 @@ T = TypeVar("T")
 _OUTCOMES = {
     "accepted": "correct",
     "bad_tests": "unverifiable",
+    "missing_package": "unverifiable",
     "weak": "unverifiable",
     "out_of_budget": "unverifiable",
 }
@@ -194,11 +195,16 @@ def _verdict(outcome: str, detail: str, found: Found | None, started: float) -> 
 
 
 def _completed(text: str, suite: Suite) -> str:
-    """A response may be the rest of a program that the prompt begins."""
+    """A response may be the rest of a program that the prompt begins, or rely on its imports."""
     entry: str | None = getattr(suite, "entry", None)
     prompt: str | None = getattr(suite, "prompt", None)
-    if entry and prompt and not defines(text, entry):
+    if not entry or not prompt:
+        return text
+    if not defines(text, entry):
         for joined in (prompt + text, prompt + "\n" + text):
             if defines(joined, entry) and parses(joined):
                 return joined
+    if isinstance(suite, Program) and "import" in prompt and "from __future__" not in text:
+        imports = [line for line in prompt.split("\n") if _IMPORTS.match(line)]
+        return "\n".join([*imports, text])
     return text

@@ -39,11 +39,6 @@ def as_call(line: str) -> tuple[str, Call] | None:
         named = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
-    if call.func.id in _BUILTINS or len(named) != len(call.keywords):
+    if len(named) != len(call.keywords):
         return None
     return call.func.id, Call(args, expected, named)
-
-
-_BUILTINS = frozenset({"abs", "all", "any", "bool", "dict", "float", "frozenset", "int", "len",
-                       "list", "max", "min", "round", "set", "sorted", "str", "sum", "tuple",
-                       "type", "isinstance"})  # fmt: skip

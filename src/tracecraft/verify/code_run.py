@@ -20,7 +20,7 @@ class Report:
 
     status: str
     """`accepted`, `wrong_answer`, `runtime_error`, `time_limit`, `memory_limit`, `output_limit`,
-    `compile_error`, `bad_tests`, `weak` or `out_of_budget`."""
+    `compile_error`, `missing_package`, `bad_tests`, `weak` or `out_of_budget`."""
     passed: int
     total: int
     why: str
@@ -69,6 +69,8 @@ def how_it_ended(ran: Ran, limits: Limits) -> tuple[str, str] | None:
         return "memory_limit", f"{limits.memory >> 20} MiB"
     if last.startswith(("SyntaxError", "IndentationError", "TabError")):
         return "compile_error", last
+    if last.startswith("ModuleNotFoundError"):
+        return "missing_package", last
     how = f"signal {-ran.status}" if ran.status < 0 else f"exit code {ran.status}"
     return "runtime_error", last or how
 
@@ -198,10 +200,13 @@ def _compare_calls(
     return Report("accepted", passed, total, "calls")
 
 
+_STATUSES = {"MemoryError": "memory_limit", "ModuleNotFoundError": "missing_package"}
+
+
 def _call_failed(outcome: dict[str, Any], index: int, compare: Any) -> tuple[str, str] | None:
     if "v" not in outcome:
         kind = str(outcome.get("e"))[:80]
-        status = "memory_limit" if kind == "MemoryError" else "runtime_error"
+        status = _STATUSES.get(kind, "runtime_error")
         return status, f"{kind}: {str(outcome.get('m'))[:160]}"
     try:
         got = decode(outcome["v"])

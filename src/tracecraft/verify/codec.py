@@ -87,6 +87,8 @@ class Encoder:
             if issubclass(kind, base):
                 made = plain(self, value, depth)
                 return {tag: made} if tag else made
+        if (name := getattr(value, "__name__", None)) in _NAMES and _NAMES[name] is value:
+            return {"N": name}
         if kind.__module__ == "numpy":
             listed = value.tolist()
             made = self.encode(listed, depth)
@@ -185,6 +187,13 @@ def _decode(value: Any, special: Special) -> Any:
 
 
 _NAMED: Any = namedtuple
+_NAMES: dict[Any, Any] = {
+    f.__name__: f
+    for f in (bool, bytes, complex, dict, float, frozenset, int, list, object, range, set, str,
+              tuple, abs, all, any, bin, chr, divmod, hash, hex, len, max, min, oct, ord, pow, repr,
+              round, sorted, sum)
+}  # fmt: skip
+"""Builtins that cross by name."""
 _OF_LIST: dict[str, Callable[[list[Any]], Any]] = {
     "t": tuple,
     "s": set,
@@ -198,6 +207,7 @@ _OF_LIST: dict[str, Callable[[list[Any]], Any]] = {
     "o": lambda v: Opaque(*v),
 }
 _OF_TEXT: dict[str, Callable[[str], Any]] = {
+    "N": lambda v: _NAMES[v],
     "i": lambda v: int(v, 16),
     "b": bytes.fromhex,
     "D": Decimal,

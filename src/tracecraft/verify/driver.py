@@ -1,16 +1,29 @@
 """What runs inside the walls, after they stand: a script, calls of a function, another program."""
 
+import _thread
+import atexit
 import builtins
 import os
 import signal
 import sys
+import threading
 import types
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from tracecraft.verify.codec import decode, encode
 
-__all__ = ["CODE", "MODES", "RESULT", "RPC_IN", "RPC_OUT", "SPEC", "load_program", "usual_names"]
+__all__ = [
+    "CODE",
+    "MODES",
+    "RESULT",
+    "RPC_IN",
+    "RPC_OUT",
+    "SPEC",
+    "load_program",
+    "open_streams",
+    "usual_names",
+]
 
 CODE, RESULT, SPEC, RPC_IN, RPC_OUT = 3, 4, 5, 6, 7
 """Descriptors a program's process has beside the standard three, where its job needs them."""
@@ -25,7 +38,8 @@ def read_all(descriptor: int) -> bytes:
         return file.read()
 
 
-def _streams() -> None:
+def open_streams() -> None:
+    """Standard streams on descriptors 0 to 2, whatever files these will be."""
     sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa
     sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa
     sys.stderr = open(  # noqa
@@ -55,10 +69,9 @@ def load_program(
     """
     module = types.ModuleType(name)
     module.__file__ = _MAIN
-    found = dict(vars(builtins))
+    module.__dict__["__builtins__"] = builtins
     if prelude:
-        found = usual_names() | found | dict(more or {})
-    module.__dict__["__builtins__"] = found
+        module.__dict__["__builtins__"] = usual_names() | vars(builtins) | dict(more or {})
     sys.modules[name] = module
     sys.argv = [_MAIN, *(argv or [])]
     sys.path.insert(0, "/w")
@@ -85,12 +98,11 @@ def usual_names() -> dict[str, Any]:
 
 def finish(code: int) -> NoReturn:
     """Leave as an interpreter would: threads joined, exit handlers run, streams flushed."""
-    import atexit
-    import threading
-
     try:
-        threading._shutdown()  # type: ignore[attr-defined]
-        atexit._run_exitfuncs()
+        if _thread._count():
+            threading._shutdown()  # type: ignore[attr-defined]
+        if atexit._ncallbacks():
+            atexit._run_exitfuncs()
         sys.stdout.flush()
     except BaseException:  # the program's own handlers; what they raise is the program's failure
         code = code or 1
@@ -128,14 +140,12 @@ def _exit_code(code: object) -> int:
 
 def script(request: Mapping[str, Any]) -> NoReturn:
     """The program as `python main.py`."""
-    _streams()
     source = read_all(CODE)
     guarded(lambda: (load_program(source, argv=request["argv"]), None)[1])
 
 
 def calls(request: Mapping[str, Any]) -> NoReturn:
     """The program's function on each of the inputs, one line of result for each."""
-    _streams()
     source, spec = read_all(CODE), _loads(read_all(SPEC))
 
     def body() -> None:
@@ -196,20 +206,19 @@ def binary(request: Mapping[str, Any]) -> NoReturn:
 
 def serve(request: Mapping[str, Any]) -> NoReturn:
     """The program, at the disposal of tests that run elsewhere."""
-    from tracecraft.verify import oracle
-
-    _streams()
-    source, spec = read_all(CODE), _loads(read_all(SPEC))
-    guarded(lambda: oracle.serve_program(source, spec))
+    _for_pair("served", "serve_program")
 
 
 def tests(request: Mapping[str, Any]) -> NoReturn:
     """Tests of a program that runs elsewhere."""
-    from tracecraft.verify import oracle
+    _for_pair("oracle", "run_tests")
 
-    _streams()
+
+def _for_pair(module: str, function: str) -> NoReturn:
+    """Both import this file, so they are looked up; a zygote has loaded what its side needs."""
     source, spec = read_all(CODE), _loads(read_all(SPEC))
-    guarded(lambda: oracle.run_tests(source, spec))
+    body = getattr(sys.modules[f"tracecraft.verify.{module}"], function)
+    guarded(lambda: body(source, spec))
 
 
 MODES: dict[str, Callable[[Mapping[str, Any]], NoReturn]] = {

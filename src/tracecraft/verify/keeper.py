@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,23 +120,39 @@ def _content(handle: int, limit: int) -> bytes:
 class Worker:
     """A zygote behind its walls; one run at a time.
 
+    Args:
+        rung: which walls.
+        slot: its place among the keeper's workers.
+        python: the interpreter.
+        packages: installed packages, by name, that programs may import.
+        trusted: for a problem's own code, never a response's.
+
     Raises:
         Broken: it cannot be started on this machine.
     """
 
-    def __init__(self, rung: Rung, slot: int, python: Path, packages: dict[str, Path]) -> None:
+    def __init__(
+        self,
+        rung: Rung,
+        slot: int,
+        python: Path,
+        packages: dict[str, Path] | None = None,
+        *,
+        trusted: bool = False,
+    ) -> None:
         self.owner = os.getpid()
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._complaints = memory_file()
         uid = FIRST_UID + slot if os.geteuid() == 0 else None
         config = {
             "walls": rung,
+            "trusted": trusted,
             "uid": uid,
             "socket": theirs.fileno(),
             "keeper": self.owner,
             "prefixes": _prefixes(python),
-            "extras": {str(Path("/site", p.name)): str(p) for p in packages.values()},
-            "packages": [*packages],
+            "extras": {str(Path("/site", p.name)): str(p) for p in (packages or {}).values()},
+            "packages": [*(packages or {})],
         }
         home = str(Path(__file__).parents[1])
         argv = [str(python), "-I", "-S", "-B", "-c", _BOOT, home]
@@ -223,7 +240,7 @@ class Running:
         self._brought = dict(zip(job.collect, extra[len(job.put) :], strict=True))
         request = {
             "mode": job.mode,
-            "limits": asdict(job.limits),
+            "limits": _limits(job.limits),
             "fds": fds,
             "put": [[name, first + i] for i, name in enumerate(job.put)],
             "collect": [[n, first + len(job.put) + i] for i, n in enumerate(job.collect)],
@@ -267,6 +284,11 @@ class Running:
         for handle in self._files:
             os.close(handle)
         self._files = []
+
+
+@lru_cache(64)
+def _limits(limits: Limits) -> dict[str, float]:
+    return asdict(limits)
 
 
 _REPORTING = ("calls", "serve", "tests")

@@ -17,71 +17,11 @@ from typing import Any
 
 from tracecraft.verify import driver, pytest_shim
 from tracecraft.verify.peer import Gone, Peer, Unsupported
+from tracecraft.verify.served import SHARED, structures
 
-__all__ = ["run_tests", "serve_program", "structures"]
+__all__ = ["run_tests"]
 
-structures = """
-class ListNode:
-    def __init__(self, val=0, next=None):
-        self.val = val
-        self.next = next
-
-class TreeNode:
-    def __init__(self, val=0, left=None, right=None):
-        self.val = val
-        self.left = left
-        self.right = right
-
-def list_node(values):
-    head = None
-    for value in reversed(values):
-        head = ListNode(value, head)
-    return head
-
-def is_same_list(p1, p2):
-    while p1 and p2 and p1.val == p2.val:
-        p1, p2 = p1.next, p2.next
-    return p1 is None and p2 is None
-
-def tree_node(values):
-    if not values:
-        return None
-    root = TreeNode(values[0])
-    waiting, rest = [root], list(values[1:])
-    while rest:
-        node = waiting.pop(0)
-        for side in ("left", "right"):
-            if rest:
-                value = rest.pop(0)
-                if value is not None:
-                    setattr(node, side, TreeNode(value))
-                    waiting.append(getattr(node, side))
-    return root
-
-def is_same_tree(p, q):
-    if p is None or q is None:
-        return p is q
-    return p.val == q.val and is_same_tree(p.left, q.left) and is_same_tree(p.right, q.right)
-"""
-"""What LeetCode gives every program, and the helpers that sets made of it use in their tests."""
 _TESTS = "tests.py"
-_SHARED = ("ListNode", "TreeNode")
-
-
-def _structures() -> dict[str, Any]:
-    made = types.ModuleType("solution")
-    exec(structures, made.__dict__)
-    return {k: v for k, v in vars(made).items() if not k.startswith("__")}
-
-
-def serve_program(source: bytes, spec: Mapping[str, Any]) -> None:
-    """The program's side: load it, then answer the tests."""
-    shared = _structures() if spec["prelude"] else {}
-    program = driver.load_program(source, "solution", prelude=spec["prelude"], more=shared)
-    peer = Peer(driver.RPC_IN, driver.RPC_OUT, trusting=True)
-    peer.records = {n: vars(program).get(n, shared[n]) for n in _SHARED if n in shared}
-    peer.names = vars(program)
-    peer.serve()
 
 
 class _Program(types.ModuleType):
@@ -179,8 +119,8 @@ def run_tests(source: bytes, spec: Mapping[str, Any]) -> None:
     sys.modules["tests"] = tests
     names = vars(tests)
     if spec["prelude"]:
-        shared = _structures()
-        peer.records = {n: shared[n] for n in _SHARED}
+        shared = structures()
+        peer.records = {n: shared[n] for n in SHARED}
         names.update(driver.usual_names() | shared)
     text = source.decode(errors="replace")
     linecache.cache[_TESTS] = (len(text), None, text.splitlines(keepends=True), _TESTS)

@@ -81,7 +81,7 @@ def ladder(python: Path | None = None, user: int = -1) -> tuple[Tried, ...]:
     tried = []
     for name in get_args(Rung):
         try:
-            worker = Worker(name, 0, python or interpreter(), {})
+            worker = Worker(name, 0, python or interpreter())
             try:
                 found = breaches(worker)
             finally:
@@ -231,7 +231,9 @@ class Sandbox:
         key = (" ".join(packages), trusted)
         if key not in slot.workers:
             number = 2 * slot.number + trusted
-            slot.workers[key] = Worker(self.rung, number, self.python, _folders(packages))
+            slot.workers[key] = Worker(
+                self.rung, number, self.python, _folders(packages), trusted=trusted
+            )
         return slot.workers[key]
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from tracecraft.verify.syscalls import (
 __all__ = ["Filter"]
 
 # linux/bpf_common.h, linux/seccomp.h, linux/sched.h
-_LOAD, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _JUMP, _JEQ, _JGE, _JSET, _RET = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
 _X32_BIT = 0x40000000
@@ -80,7 +80,7 @@ class Filter:
 
 
 def _assemble(*, paths: bool, launch: bool, spawn: bool) -> bytes:
-    code: _Code = [
+    start: _Code = [
         (_LOAD, 0, 0, 4),
         (_JEQ, 1, 0, AUDIT_ARCH),
         (_RET, 0, 0, _KILL),
@@ -101,11 +101,32 @@ def _assemble(*, paths: bool, launch: bool, spawn: bool) -> bytes:
         plain |= SPAWN | {name: CHECKED[name] for name in ("kill", "tkill", "tgkill")}
     else:
         blocks |= {name: _argument(0, (_PID,)) for name in ("kill", "tkill", "tgkill")}
-    for number in plain.values():
-        code += [(_JEQ, 0, 1, number), (_RET, 0, 0, _ALLOW)]
-    for number in REFUSED_AS_UNKNOWN.values():
-        code += [(_JEQ, 0, 1, number), (_RET, 0, 0, _ERRNO | _ENOSYS)]
-    for name, block in blocks.items():
-        code += [(_JEQ, 0, len(block), CHECKED[name]), *block]
-    code.append((_RET, 0, 0, _ERRNO | _EPERM))
-    return b"".join(struct.pack("<HBBI", *line) for line in code)
+    decisions: dict[int, _Code] = {number: [(_RET, 0, 0, _ALLOW)] for number in plain.values()}
+    unknown: _Code = [(_RET, 0, 0, _ERRNO | _ENOSYS)]
+    decisions |= dict.fromkeys(REFUSED_AS_UNKNOWN.values(), unknown)
+    decisions |= {CHECKED[name]: block for name, block in blocks.items()}
+    return b"".join(struct.pack("<HBBI", *line) for line in start + _search(_ranges(decisions)))
+
+
+def _ranges(decisions: dict[int, _Code]) -> list[tuple[int, _Code]]:
+    """First number of each run of numbers that are decided alike; what is not named is refused."""
+    refused: _Code = [(_RET, 0, 0, _ERRNO | _EPERM)]
+    found: list[tuple[int, _Code]] = [(0, refused)]
+    for number in range(max(decisions) + 2):
+        decision = decisions.get(number, refused)
+        if decision != found[-1][1]:
+            found.append((number, decision))
+    return found
+
+
+def _search(ranges: list[tuple[int, _Code]]) -> _Code:
+    """Halve until one range is left: the kernel runs a filter for every number when it is
+    installed, so a short way to each decision is what makes installing cheap.
+    """
+    if len(ranges) == 1:
+        return ranges[0][1]
+    middle = len(ranges) // 2
+    below, above = _search(ranges[:middle]), _search(ranges[middle:])
+    if len(below) < 256:
+        return [(_JGE, len(below), 0, ranges[middle][0]), *below, *above]
+    return [(_JGE, 0, 1, ranges[middle][0]), (_JUMP, 0, 0, len(below)), *below, *above]
