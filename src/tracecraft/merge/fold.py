@@ -123,11 +123,13 @@ class MergePlan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    steps: tuple[MergeStep, ...] = Field(min_length=1)
+    steps: tuple[MergeStep, ...]
     """Carried out from first to last; the last one is the student."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
+        if not self.steps:
+            raise RecipeError("lists no merges")
         made: list[str] = []
         for step in self.steps:
             if step.name in made:
@@ -151,6 +153,15 @@ class MergePlan(BaseModel):
         except ValidationError as error:
             told = explain(error, cls, {"steps": steps}, where)
             raise RecipeError(told.replace(f"{where}.steps", where)) from None
+
+    @property
+    def formula(self) -> str:
+        """What goes into what, as `code <- (science <- math)`."""
+        told: dict[str, str] = {}
+        for step in self.steps:
+            operands = [told.get(model, model) for model in step.models]
+            told[step.name] = f"({operands[0]} <- {', '.join(operands[1:])})"
+        return told[self.steps[-1].name][1:-1]
 
     @property
     def sources(self) -> tuple[str, ...]:

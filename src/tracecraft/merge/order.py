@@ -91,6 +91,6 @@ def _lower(tree: Tree, steps: list[dict[str, Any]], options: dict[str, Any]) -> 
     if isinstance(tree, str):
         return tree
     into, other = (_lower(part, steps, options) for part in tree)
-    name = f"{into}+{other}".replace("/", "-")
+    name = f"merge{len(steps) + 1}"
     steps.append({"name": name, "into": into, "other": other, **options})
     return name
