@@ -83,6 +83,7 @@ class Vllm(Weights, use="vllm", version=1):
         except ImportError as error:
             log.info("vllm: %s", error)
             raise MissingExtra("vllm", "vllm", "the engine `vllm`") from None
+        on_cpu = current_platform.is_cpu()
         options = {
             "model": place,
             "revision": self.revision or None if place == self.model else None,
@@ -94,11 +95,11 @@ class Vllm(Weights, use="vllm", version=1):
             "max_num_seqs": self.max_num_seqs,
             "disable_log_stats": True,
             "use_tqdm_on_load": False,
-            **(_on_cpu() if current_platform.is_cpu() else {}),
+            **(_on_cpu() if on_cpu else {}),
             **self.options,
         }
         try:
-            with _kept_threads():
+            with _threads(on_cpu=on_cpu):
                 return LLMEngine.from_engine_args(EngineArgs(**options))
         except TypeError as error:
             raise EngineError(f"engine.options: vLLM does not take them: {error}") from error
@@ -198,16 +199,18 @@ def _completion(output: Any) -> Completion:
 
 
 def _on_cpu() -> dict[str, Any]:
-    """What vLLM's CPU build needs to answer right.
+    """What vLLM's CPU build needs to answer right, and fast.
 
     Compiled, it gave wrong text in bfloat16; with chunked prefill, a seed per request ends it;
-    without a size, its cache takes a large share of the memory.
+    without a size, its cache takes a large share of the memory. Its blocks of 128 tokens share
+    little of a prompt: with 32, a prompt of worked examples made 27% more tokens a second.
     """
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     return {
         "enforce_eager": True,
         "enable_chunked_prefill": False,
         "kv_cache_memory_bytes": _CPU_CACHE_BYTES,
+        "block_size": 32,
     }
 
 
@@ -220,11 +223,17 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _kept_threads() -> Iterator[None]:
-    """VLLM's CPU worker takes `torch.set_num_threads` away from the process; it comes back."""
+def _threads(*, on_cpu: bool) -> Iterator[None]:
+    """One thread a core but one, unless OMP_NUM_THREADS says otherwise.
+
+    vLLM's threads wait by spinning: with as many as cores, anything else that runs stops them
+    all. Its CPU worker also takes `torch.set_num_threads` from the process; it comes back.
+    """
     import torch
 
     own = torch.set_num_threads
+    if on_cpu and "OMP_NUM_THREADS" not in os.environ:
+        own(max(1, len(os.sched_getaffinity(0)) - 1))
     try:
         yield
     finally:
