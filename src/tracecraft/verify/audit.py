@@ -1,4 +1,4 @@
-"""Problems whose reference answer most samples contradict: perhaps it is the reference that errs."""
+"""Problems whose reference answer most samples contradict: the reference may be wrong."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -49,15 +49,22 @@ def audit(
             symbolic stage.
     """
     equal = _equal if same is None else same
-    columns = ["problem_id", "answer", "statement", "extracted", "outcome"]
-    there = verdicts.collect_schema().names()
-    table = verdicts.select(c for c in columns if c in there).collect()
-    found = [
-        row
-        for group in table.partition_by("problem_id", maintain_order=True)
-        if group.height >= least_samples
-        and (row := _suspect(group, least_share, equal)) is not None
-    ]
+    wanted = ("problem_id", "answer", "statement", "extracted", "outcome")
+    there = set(verdicts.collect_schema().names())
+    table = verdicts.select(c for c in wanted if c in there)
+    otherwise = (pl.col("outcome") != "correct") & pl.col("extracted").is_not_null()
+    doubted = (
+        table.group_by("problem_id")
+        .agg(samples=pl.len(), others=otherwise.sum())
+        .filter(
+            pl.col("samples") >= least_samples,
+            pl.col("others") > pl.col("samples") * least_share,
+        )
+    )
+    table = table.join(doubted, on="problem_id", how="semi", maintain_order="left")
+    groups = table.collect().partition_by("problem_id", maintain_order=True)
+    rows = [_suspect(group, least_share, equal) for group in groups]
+    found = [row for row in rows if row is not None]
     frame = pl.DataFrame(found, schema=SUSPECT)
     return frame.sort("agreed_share", "samples", descending=True, maintain_order=True)
 
@@ -66,8 +73,6 @@ def _suspect(group: pl.DataFrame, least_share: float, same: Same) -> dict[str, A
     rows = group.to_dicts()
     right = sum(row["outcome"] == "correct" for row in rows)
     others = [row["extracted"] for row in rows if row["outcome"] != "correct" and row["extracted"]]
-    if len(others) <= least_share * len(rows):
-        return None
     agreed, agreeing = _largest(others, same)
     if agreeing <= least_share * len(rows):
         return None

@@ -148,7 +148,9 @@ def _groups(a: Group, b: Group) -> Ruling | None:
     ruling = both([compared(x, y) for x, y in zip(a.items, b.items, strict=True)], "a coordinate")
     if ends[0] == ends[1] or ruling.holds is not True:
         return ruling
-    if "{" in {a.left, b.left} or "langle" in {a.left, b.left}:
+    if "langle" in {a.left, b.left}:
+        return ruling
+    if "{" in {a.left, b.left}:
         return ruling.flagged("order")
     square = {"[": "]", "(": ")"}
     closed = [square.get(left) == right for left, right in ends]
@@ -164,7 +166,7 @@ def _matrices(a: Node, b: Node) -> Ruling | None:
             vectors = point(a), point(b)
             if vectors[0] is None or vectors[1] is None:
                 return no("size")
-            return in_order(list(vectors[0]), list(vectors[1]), compared)
+            return in_order(vectors[0], vectors[1], compared)
         pairs = [
             compared(x, y)
             for row, other in zip(left, right, strict=True)
@@ -174,4 +176,4 @@ def _matrices(a: Node, b: Node) -> Ruling | None:
     vectors = point(a), point(b)
     if vectors[0] is None or vectors[1] is None:
         return None
-    return in_order(list(vectors[0]), list(vectors[1]), compared)
+    return in_order(vectors[0], vectors[1], compared)

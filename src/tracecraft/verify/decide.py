@@ -95,7 +95,7 @@ def _letters(a: str, b: str) -> Ruling | None:
         if given is None:
             return None if len(bare(b)) == 1 else unsure("a letter against a value")
         if given == want:
-            return yes("letter", *(("letter",) if letter else ()))
+            return yes("letter")
         return no("another letter")
     if letter is not None and without_letter(a)[0] is None and len(a) < 200:
         ruling = decided(a, rest)

@@ -33,7 +33,7 @@ _CUE = re.compile(
     r"answers?(?: (?:to|choice|option|here|then|therefore)\b[^.\n:]{0,60}?)?\s*(?:\(s\))?"
     rf"[*\s]*{_IS}"
     r"(?:\s*(?:therefore|thus|then|simply|just|indeed|equal to|given by|:)(?=\W))*[\s*:]*"
-    r"|answer[\s*:]*\n\s*|A:\s*|答案(?:应该?)?(?:是|为|：|:)?\s*|答：\s*"
+    r"|answer[\s*:]*\n\s*|A:\s*|答案(?:应该?)?(?:是|为)?[：:]?\s*|答：\s*"
     r"|(?:réponse(?: finale)?|antwort|respuesta(?: final)?|risposta|resposta|ответ)"
     r"(?: est| ist| es|)\s*:\s*",
     re.IGNORECASE,
@@ -54,6 +54,7 @@ _BECAUSE = re.compile(
 )
 _SENTENCE = re.compile(r"(?<=[^\s.])[.!?](?=\s+[^\s])|\n+(?=\s*\S)")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+_BROKEN = re.compile(r"(?:\b(?:is|are|was|be)|=|:)$")
 _CONCLUDES = re.compile(r"(?:\b(?:is|are|equals|be|was|to)|=|:)\s*$")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?%?(?![\w^_\\])")
 _MATHS = re.compile(r"[\d\\=<>^_+*/|]|^[A-Za-z]$")
@@ -224,7 +225,7 @@ def _places(tail: str) -> list[int]:
 def _whole(text: str) -> Extract | None:
     """A response that is nothing but an answer: one short line."""
     line = text.strip()
-    if not line or len(line) > _LONGEST or "\n\n" in line:
+    if not line or len(line) > _LONGEST or "\n\n" in line or _BROKEN.search(line):
         return None
     words = re.findall(r"[A-Za-z]{2,}", re.sub(r"\\[a-zA-Z]+", " ", line))
     display = _DISPLAY.fullmatch(line.rstrip("."))

@@ -5,8 +5,9 @@ import re
 __all__ = ["refused"]
 
 _DEEPEST = 15
+_EXPONENT = re.compile(r"\d\s*[eE]\s*[-+]?\d{4,}")
 _TOWER = re.compile(
-    r"\^\s*\{?[^{}^]{0,20}\^\s*\{?[^{}^]{0,20}\^|\^\s*\{?\s*\d{5,}|\d{4,}\s*\^\s*\{?\s*\d{4,}"
+    r"\^\s*\{?[^{}^]{0,20}\^\s*\{?[^{}^]{0,20}\^|\^\s*\{?\s*[-+]?\s*\d{5,}|\d{4,}\s*\^\s*\{?\s*\d{4,}"
 )
 _POWER_OF_POWER = re.compile(r"\d\s*\^\s*\{?\s*\d+\s*\^|\d\s*\^\s*\{[^{}]*\d\s*\^\s*\{?\s*\d")
 _FACTORIAL = re.compile(r"\d{4,}\s*\}?\)?\s*!|!\s*\)?\s*!|!\s*\}?\s*!")
@@ -28,6 +29,7 @@ def refused(text: str) -> str | None:
     for pattern, what in (
         (_POWER_OF_POWER, "a tower of powers"),
         (_TOWER, "a huge power"),
+        (_EXPONENT, "a huge power"),
         (_FACTORIAL, "a huge factorial"),
         (_BINOMIAL, "a huge binomial"),
         (_SUM, "a huge sum"),

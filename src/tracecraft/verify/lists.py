@@ -1,6 +1,6 @@
 """Several answers beside several: lists, sets, plus-minus signs, points, named values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tracecraft.verify.labels import EQUAL, Labelled, labelled, ordering
 from tracecraft.verify.nodes import Call, Group, Listing, Matrix, Node, Relation, SuchThat, Text
@@ -101,14 +101,21 @@ def _dressed(
         nested = [point(v) for v in values]
         if len(nested) == 1 or any(n is not None and len(n) == len(point_a) for n in nested):
             return no("one of several") if len(nested) > 1 else None
-        return in_order(list(point_a), values, compare)
+        return in_order(point_a, values, compare, *_unless_named(a, right))
     if point_b is not None and left is not None:
-        return in_order([v for _, v in left], list(point_b), compare)
+        return in_order(_plain(left), point_b, compare, *_unless_named(b, left))
     if left is None and right is not None:
         return _one_of(a, right, compare)
     if right is None and left is not None:
         return _one_of(b, left, compare)
     return None
+
+
+def _unless_named(point_: Node, side: list[Labelled]) -> tuple[str, ...]:
+    """That values stand in the order of a point's coordinates is a convention, unless named."""
+    label, _ = labelled(point_)
+    names = [name for name, _ in side]
+    return () if isinstance(label, Group) and list(label.items) == names else ("order",)
 
 
 def _one_of(single: Node, several: list[Labelled], compare: Compare) -> Ruling | None:
@@ -146,12 +153,14 @@ def _regrouped(node: Node) -> Node:
     return Listing(points, (",",) * (len(points) - 1))
 
 
-def in_order(left: list[Node], right: list[Node], compare: Compare) -> Ruling:
-    """Value by value; that their order is meant is a convention."""
+def in_order(
+    left: Sequence[Node], right: Sequence[Node], compare: Compare, *flags: str
+) -> Ruling:
+    """Value by value."""
     if len(left) != len(right):
         return no("count")
     ruling = both([compare(x, y) for x, y in zip(left, right, strict=True)], "a coordinate")
-    return ruling.flagged("order") if ruling.holds else ruling
+    return ruling.flagged(*flags) if ruling.holds else ruling
 
 
 def _matched(left: list[Labelled], right: list[Labelled], compare: Compare) -> Ruling:
@@ -161,10 +170,10 @@ def _matched(left: list[Labelled], right: list[Labelled], compare: Compare) -> R
         if set(names[0]) == set(names[1]):
             there = dict(right)
             return both([compare(v, there[n]) for n, v in left], "a named value")
-        return in_order(_plain(left), _plain(right), compare)
+        return in_order(_plain(left), _plain(right), compare, "order")
     for n, side in enumerate(names):
         if None not in side and len(set(side)) == len(side) > 1 and not any(names[1 - n]):
-            return in_order(_plain(left), _plain(right), compare)
+            return in_order(_plain(left), _plain(right), compare, "order")
     return _unordered(_plain(left), _plain(right), compare)
 
 

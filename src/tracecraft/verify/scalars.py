@@ -75,7 +75,7 @@ def _degree(a: Node, b: Node) -> Ruling:
     if bare.holds or (left is not None and right is not None):
         return bare
     turned = _plain(a, b)
-    return turned.flagged("radians") if turned.holds else bare
+    return turned if turned.holds else bare
 
 
 def _base(a: Node, b: Node) -> Ruling:

@@ -266,15 +266,18 @@ class _Session:
 
     def _blame(self, index: int, code: int, *, late: bool) -> None:
         self.deaths[index] = self.deaths.get(index, 0) + 1
+        spent: float | None = None
         if late:
+            spent = self.pool._wall
             reason = f"no verdict within {self.pool._wall:g} s"
         elif code == -signal.SIGPROF:
+            spent = self.pool.seconds
             reason = f"no verdict within {self.pool.seconds:g} s of CPU time"
         elif self.deaths[index] < 2:  # perhaps not its fault: somebody killed the process
             return
         else:
             reason = f"the verifier's process died ({_death(code)})"
-        self._settle(index, Verdict("failed", detail=reason))
+        self._settle(index, Verdict("failed", detail=reason, seconds=spent))
 
     def _settle(self, index: int, verdict: Verdict) -> None:
         self.verdicts[index] = verdict
