@@ -35,6 +35,7 @@ _HOMES = {
     "repetition": ("compression", "loop", "novelty", "tail_loop"),
     "format": ("boxed_at", "boxed_count", "boxed_values", "cut_off", "think_tags", "turns"),
     "language": ("foreign_letters", "hesitation", "hints", "refusal"),
+    "premise": ("doubts",),
     "statement": ("answer_shown", "asks_figure", "asks_proof", "english", "parts"),
 }
 Measure.known.update(
