@@ -127,7 +127,8 @@ def test_decontaminate_names_the_benchmark_item_and_the_span(tracecraft, tmp_pat
 def test_filter_drops_by_rule_and_looks_first_when_asked(tracecraft, rows, tmp_path):
     rules = tmp_path / "mine.yaml"
     rules.write_text(
-        "name: mine\ncolumns: {gold: String}\nrules:\n  - {drop: no_gold, when: gold IS NULL, why: nothing to check}\n"
+        "name: mine\ncolumns: {gold: String}\n"
+        "rules:\n  - {drop: no_gold, when: gold IS NULL, why: nothing to check}\n"
         "cases:\n  - {expect: no_gold, row: {gold: null}}\n  - {expect: keep, row: {gold: '4'}}\n"
     )
     out, gone = tmp_path / "out.jsonl", tmp_path / "gone.jsonl"

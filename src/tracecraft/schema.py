@@ -18,25 +18,25 @@ FINISH = pl.Enum(FINISHES)
 
 QUESTION = pl.Schema(
     {
-        "source": pl.String,
-        "license": pl.String,
-        "statement": pl.String,
-        "answer": pl.String,
+        "source": pl.String(),
+        "license": pl.String(),
+        "statement": pl.String(),
+        "answer": pl.String(),
     }
 )
 """What a Source yields: a problem before `normalize` gives it its id and its domain."""
 
-PROBLEM = pl.Schema({"problem_id": pl.String, "domain": DOMAIN, **QUESTION})
+PROBLEM = pl.Schema({"problem_id": pl.String(), "domain": DOMAIN, **QUESTION})
 """Optional columns of a problem, never required: see `OPTIONAL`."""
 
-TESTS = pl.List(pl.Struct({"input": pl.String, "output": pl.String}))
+TESTS = pl.List(pl.Struct({"input": pl.String(), "output": pl.String()}))
 
 OPTIONAL = pl.Schema(
     {
-        "tests": pl.String,
-        "choices": pl.List(pl.String),
-        "solution": pl.String,
-        "difficulty": pl.Float32,
+        "tests": pl.String(),
+        "choices": pl.List(pl.String()),
+        "solution": pl.String(),
+        "difficulty": pl.Float32(),
     }
 )
 """Heavy or rare columns. They stay with the problem and are joined by `problem_id` where a
@@ -45,41 +45,41 @@ stage needs them. `tests` is JSON text in one of the formats that `verify/code.p
 TRACE = pl.Schema(
     {
         **PROBLEM,
-        "trace_id": pl.String,
-        "teacher": pl.String,
-        "sample_index": pl.Int16,
-        "reasoning": pl.String,
-        "response": pl.String,
+        "trace_id": pl.String(),
+        "teacher": pl.String(),
+        "sample_index": pl.Int16(),
+        "reasoning": pl.String(),
+        "response": pl.String(),
         "finish": FINISH,
-        "prompt_tokens": pl.Int32,
-        "completion_tokens": pl.Int32,
+        "prompt_tokens": pl.Int32(),
+        "completion_tokens": pl.Int32(),
     }
 )
 
 OPINION = pl.Schema(
     {
         "outcome": OUTCOME,
-        "extracted": pl.String,
-        "detail": pl.String,
-        "verifier": pl.String,
+        "extracted": pl.String(),
+        "detail": pl.String(),
+        "verifier": pl.String(),
     }
 )
 """What `verify` adds to a trace."""
 
 VERDICT = pl.Schema({**TRACE, **OPINION})
 
-MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+MESSAGES = pl.List(pl.Struct({"role": pl.String(), "content": pl.String()}))
 
 EXAMPLE = pl.Schema(
     {
-        "example_id": pl.String,
-        "problem_id": pl.String,
-        "trace_id": pl.String,
+        "example_id": pl.String(),
+        "problem_id": pl.String(),
+        "trace_id": pl.String(),
         "domain": DOMAIN,
-        "source": pl.String,
-        "license": pl.String,
+        "source": pl.String(),
+        "license": pl.String(),
         "messages": MESSAGES,
-        "tokens": pl.Int32,
+        "tokens": pl.Int32(),
     }
 )
 """One SFT row. `messages` holds the chain of thought inline: `<think>\\n…\\n</think>\\n\\n…`."""
