@@ -4,16 +4,20 @@ import hashlib
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from threading import Lock
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import Field
 
 from tracecraft.schema import Verdict
+from tracecraft.stage import Desk
 from tracecraft.verify.code_check import run_program_tests
+from tracecraft.verify.code_extract import LANGUAGES, defines, extract, parses
 from tracecraft.verify.code_extract import Code as Found
-from tracecraft.verify.code_extract import defines, extract, parses
 from tracecraft.verify.code_run import (
     Report,
     Runnable,
@@ -34,6 +38,7 @@ from tracecraft.verify.code_tests import (
     Suite,
     read_tests,
 )
+from tracecraft.verify.compiled import NAMES, compiled, run_joined
 from tracecraft.verify.prediction import judge_prediction
 from tracecraft.verify.sandbox import Limits, Sandbox, SandboxBroken, shared
 from tracecraft.verify.verifier import Verifier
@@ -101,7 +106,7 @@ class Code(Verifier, use="code", version=1):
     where: ClassVar[Literal["process", "thread"]] = "thread"
     requires: ClassVar[tuple[str, ...]] = ()
 
-    language: Literal["python"] = "python"
+    language: Literal["python", "cpp", "c", "rust"] = "python"
     """Of the programs; a column `language` of the problem says otherwise."""
     cpu: int = Field(default=10, ge=1)
     """CPU seconds for one test, where the problem sets no limit of its own."""
@@ -127,10 +132,13 @@ class Code(Verifier, use="code", version=1):
             if isinstance(suite, Prediction):
                 return judge_prediction(suite.expected, response)
             entry = getattr(suite, "entry", None)
-            found = extract(response, problem.get("language") or self.language, entry)
+            language = str(problem.get("language") or self.language).casefold()
+            language = NAMES.get(language, language)
+            found = extract(response, language, entry)
             if found is None:
                 return self._no_program(response, started)
-            report = self._run(shared(), suite, found)
+            run = self._run if language == "python" else partial(self._run_compiled, language)
+            report = run(shared(), suite, found)
         except BadTests as error:
             report = Report("bad_tests", 0, 0, str(error))
         except SandboxBroken as error:
@@ -160,6 +168,30 @@ class Code(Verifier, use="code", version=1):
         packages = tuple(p for p in self.packages if p in imported)
         beside = tuple((name, body.encode()) for name, body in (files or {}).items())
         return Runnable(text.encode(errors="surrogateescape"), files=beside, packages=packages)
+
+    @contextmanager
+    def open(self, desk: Desk) -> Iterator[Self]:
+        """Finds a rung that holds, before the first row.
+
+        Raises:
+            SandboxUnavailable: none does.
+        """
+        shared()
+        yield self
+
+    def _run_compiled(self, language: str, sandbox: Sandbox, suite: Suite, found: Found) -> Report:
+        if language not in LANGUAGES:
+            raise BadTests(f"programs in {language} cannot be run")
+        terms = self._terms(suite, numpy=False)
+        terms = replace(terms, limits=replace(terms.limits, stack=terms.limits.memory // 2))
+        if isinstance(suite, Program):
+            return run_joined(sandbox, suite, found.text, language, terms)
+        if not isinstance(suite, Stdio):
+            raise BadTests("calls of a function are made in Python only")
+        program = compiled(sandbox, found.text, language, found.files)
+        if isinstance(program, Report):
+            return replace(program, total=len(suite.cases))
+        return run_stdio(sandbox, suite, program, terms)
 
     def _run(self, sandbox: Sandbox, suite: Suite, found: Found) -> Report:
         text = _completed(found.text, suite)

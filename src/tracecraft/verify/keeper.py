@@ -76,6 +76,8 @@ class Job:
     limits: Limits = Limits()
     argv: tuple[str, ...] = ()
     """The command line of a `command`; what a `script` finds after its name."""
+    env: dict[str, str] = field(default_factory=dict)
+    """For a `command`, beside the usual few."""
     put: dict[str, bytes] = field(default_factory=dict)
     """Files to find in the work folder."""
     collect: tuple[str, ...] = ()
@@ -125,6 +127,7 @@ class Worker:
         slot: its place among the keeper's workers.
         python: the interpreter.
         packages: installed packages, by name, that programs may import.
+        folders: further folders to find, each a path inside and a path outside.
         trusted: for a problem's own code, never a response's.
 
     Raises:
@@ -137,6 +140,7 @@ class Worker:
         slot: int,
         python: Path,
         packages: dict[str, Path] | None = None,
+        folders: tuple[tuple[str, str], ...] = (),
         *,
         trusted: bool = False,
     ) -> None:
@@ -151,7 +155,8 @@ class Worker:
             "socket": theirs.fileno(),
             "keeper": self.owner,
             "prefixes": _prefixes(python),
-            "extras": {str(Path("/site", p.name)): str(p) for p in (packages or {}).values()},
+            "extras": {str(Path("/site", p.name)): str(p) for p in (packages or {}).values()}
+            | dict(folders),
             "packages": [*(packages or {})],
         }
         home = str(Path(__file__).parents[1])
@@ -245,7 +250,13 @@ class Running:
             "put": [[name, first + i] for i, name in enumerate(job.put)],
             "collect": [[n, first + len(job.put) + i] for i, n in enumerate(job.collect)],
             "argv": job.argv,
-            "env": {"PATH": "/usr/bin:/bin", "HOME": "/w", "TMPDIR": "/w", "LANG": "C.UTF-8"},
+            "env": {
+                "PATH": "/usr/bin:/bin",
+                "HOME": "/w",
+                "TMPDIR": "/w",
+                "LANG": "C.UTF-8",
+                **job.env,
+            },
         }
         handles = array.array("i", [*self._files, *lent, *extra])
         self._files += extra

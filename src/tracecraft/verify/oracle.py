@@ -6,6 +6,7 @@ import inspect
 import json
 import linecache
 import os
+import symtable
 import sys
 import traceback
 import types
@@ -60,28 +61,17 @@ class _Finder:
         """Nothing runs on import."""
 
 
-def _free_names(tree: ast.Module) -> set[str]:
+def _free_names(source: str) -> set[str]:
     """Names the test code uses and nowhere binds; a builtin is never the program's."""
-    used, bound = set(), set(dir(builtins))
-    for node in ast.walk(tree):
-        match node:
-            case ast.Name(id=name, ctx=ast.Load()):
-                used.add(name)
-            case ast.Name(id=name):
-                bound.add(name)
-            case (
-                ast.FunctionDef(name=name)
-                | ast.AsyncFunctionDef(name=name)
-                | ast.ClassDef(name=name)
-            ):
-                bound.add(name)
-            case ast.arg(arg=name):
-                bound.add(name)
-            case ast.alias(name=name, asname=other):
-                bound.add(other or name.partition(".")[0])
-            case ast.ExceptHandler(name=str() as name):
-                bound.add(name)
-    return used - bound
+    top = symtable.symtable(source, _TESTS, "exec")
+    used: set[str] = set()
+    waiting = [top]
+    while waiting:
+        scope = waiting.pop()
+        used |= {s.get_name() for s in scope.get_symbols() if s.is_referenced() and s.is_global()}
+        waiting += scope.get_children()
+    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    return used - bound - set(dir(builtins))
 
 
 class _Report:
@@ -126,7 +116,7 @@ def run_tests(source: bytes, spec: Mapping[str, Any]) -> None:
     linecache.cache[_TESTS] = (len(text), None, text.splitlines(keepends=True), _TESTS)
     try:
         tree = ast.parse(source)
-        for name in sorted(_free_names(tree) - names.keys()):
+        for name in sorted(_free_names(text) - names.keys()):
             if peer.ask("has", name):
                 names[name] = peer.ask("name", name)
         _run_all(tree, names, spec["entry"], report)

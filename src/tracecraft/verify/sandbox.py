@@ -129,7 +129,7 @@ class _Slot:
     """A place in the fleet: its workers, by what they have loaded and whose secrets they see."""
 
     number: int
-    workers: dict[tuple[str, bool], Worker] = field(default_factory=dict)
+    workers: dict[object, Worker] = field(default_factory=dict)
 
     def close(self) -> None:
         while self.workers:
@@ -160,12 +160,20 @@ class Sandbox:
         for slot in reversed(self._all):
             self._slots.put(slot)
 
-    def run(self, job: Job, packages: tuple[str, ...] = (), *, trusted: bool = False) -> Ran:
+    def run(
+        self,
+        job: Job,
+        packages: tuple[str, ...] = (),
+        folders: tuple[tuple[str, str], ...] = (),
+        *,
+        trusted: bool = False,
+    ) -> Ran:
         """One program, from its start to its end.
 
         Args:
             job: what to run.
             packages: installed packages it may import beside the standard library.
+            folders: further folders to find, each a path inside and a path outside.
             trusted: the problem's own code; it gets another process than the responses' code,
                 so that nothing of it is in memory where they run.
 
@@ -173,7 +181,9 @@ class Sandbox:
             SandboxBroken: the sandbox failed, twice.
         """
         with self._slot() as slot:
-            return self._twice(lambda: self._worker(slot, packages, trusted=trusted).run(job), slot)
+            return self._twice(
+                lambda: self._worker(slot, packages, folders, trusted=trusted).run(job), slot
+            )
 
     def run_pair(self, first: Job, second: Job, packages: tuple[str, ...] = ()) -> tuple[Ran, Ran]:
         """A response's program and the problem's own, side by side, talking through their pipes.
@@ -227,12 +237,19 @@ class Sandbox:
         except Broken as error:
             raise SandboxBroken(f"sandbox ({self.rung}): {error}") from None
 
-    def _worker(self, slot: _Slot, packages: tuple[str, ...], *, trusted: bool) -> Worker:
-        key = (" ".join(packages), trusted)
+    def _worker(
+        self,
+        slot: _Slot,
+        packages: tuple[str, ...],
+        folders: tuple[tuple[str, str], ...] = (),
+        *,
+        trusted: bool,
+    ) -> Worker:
+        key = (packages, folders, trusted)
         if key not in slot.workers:
             number = 2 * slot.number + trusted
             slot.workers[key] = Worker(
-                self.rung, number, self.python, _folders(packages), trusted=trusted
+                self.rung, number, self.python, _folders(packages), folders, trusted=trusted
             )
         return slot.workers[key]
 

@@ -324,8 +324,9 @@ def main() -> None:
         readable = _enter(config, keeper)
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         inside = config["walls"] != "landlock"
-        places = {str(Path(i if inside else o).parent) for i, o in config["extras"].items()}
-        sys.path.extend(places)
+        if config["packages"]:
+            places = {str(Path(i if inside else o).parent) for i, o in config["extras"].items()}
+            sys.path.extend(places)
         _preload(config["packages"])
         zygote = Zygote(sock, keeper, config["walls"], readable)
         sock.send(b'{"ready":true}')
