@@ -22,6 +22,18 @@ from tracecraft.stage import Desk, Progress, Stage
 ALIASES = {"reference": "answer", "problem": "statement", "question": "statement"}
 """What `--map` also understands for a column of ours."""
 
+NESTED = {
+    "statement": False,
+    "reasoning": False,
+    "tests": False,
+    "domain": False,
+    "finish": False,
+    "choices": True,
+    "completion_tokens": True,
+}
+"""Columns that a stage uses where they are there, found like the required ones; those with a type
+of their own keep it."""
+
 Inputs = Annotated[
     list[Path],
     typer.Argument(metavar="FILE…", help="JSONL, JSON, CSV, Parquet, Arrow, also .gz; a folder."),
@@ -54,7 +66,9 @@ def verify(
 ) -> None:
     """Judge every row's response by its reference answer; adds outcome, extracted, detail."""
     stage = _stage({"use": "verify", "verifier": {"use": use}}, options)
-    _carry_out(stage, files, mapping, ("answer", "response"), out, None, as_json=as_json)
+    table = _read(files, mapping)
+    ours = _as_ours(table, mapping, ("answer", "response"), files)
+    _carry_out(stage, table, ours, out, None, as_json=as_json)
 
 
 @app.command()
@@ -70,7 +84,9 @@ def dedupe(
 ) -> None:
     """Keep one row of every cluster of near-duplicates."""
     stage = _stage({"use": "dedupe", "column": column, "threshold": threshold}, options)
-    _carry_out(stage, files, mapping, (column,), out, dropped, as_json=as_json)
+    table = _read(files, mapping)
+    ours = _as_ours(table, mapping, (column,), files)
+    _carry_out(stage, table, ours, out, dropped, as_json=as_json)
 
 
 @app.command()
@@ -88,7 +104,9 @@ def decontaminate(
 ) -> None:
     """Drop the rows that hold a benchmark's item, and say which item and where."""
     stage = _stage({"use": "decontaminate", "against": against, "column": column}, options)
-    _carry_out(stage, files, mapping, (column,), out, dropped, as_json=as_json)
+    table = _read(files, mapping)
+    ours = _as_ours(table, mapping, (column,), files)
+    _carry_out(stage, table, ours, out, dropped, as_json=as_json)
 
 
 @app.command(name="filter")
@@ -104,14 +122,16 @@ def filter_rows(
     as_json: AsJson = False,
 ) -> None:
     """Drop rows by declared rules, each drop with its rule."""
-    stage = _stage({"use": "filter", "rules": str(rules)}, None)
-    wanted = tuple(stage.needs()[0].names())
+    table = _read(files, mapping)
+    columns = [*table.columns, *_mapped(mapping)]
+    stage = _stage({"use": "filter", "rules": rules, "columns": columns}, None)
+    ours = _as_ours(table, mapping, tuple(stage.needs()[0].names()), files)
     if what_if:
-        _what_if(stage, files, mapping, wanted, as_json=as_json)
-        return
-    if out is None:
+        _what_if(stage, ours, as_json=as_json)
+    elif out is None:
         raise UsageError("filter: --out is missing (or --what-if, to look first)")
-    _carry_out(stage, files, mapping, wanted, out, dropped, as_json=as_json)
+    else:
+        _carry_out(stage, table, ours, out, dropped, as_json=as_json)
 
 
 def _stage(options: dict[str, Any], sets: list[str] | None) -> Stage:
@@ -129,21 +149,19 @@ def _stage(options: dict[str, Any], sets: list[str] | None) -> Stage:
 
 def _carry_out(
     stage: Stage,
-    files: list[Path],
-    mapping: list[str] | None,
-    wanted: tuple[str, ...],
+    table: pl.DataFrame,
+    ours: pl.DataFrame,
     out: Path,
     dropped: Path | None,
     *,
     as_json: bool,
 ) -> None:
+    """Ask the stage about `ours`, and write `table` with what it adds."""
     from tracecraft.publish.shards import write_table
 
     begun = time.monotonic()
-    table, ours = _opened(files, mapping, wanted)
     made = _asked(stage, ours, quiet=as_json)
     added = [c for c in made.columns if c not in ours.columns or c in {*stage.gives(), DROPPED}]
-    added = [c for c in added if c not in wanted]
     whole = table.drop(added, strict=False).hstack(made.select(added))
     told: dict[str, Any] = {"command": stage.use, "rows_in": table.height}
     if DROPPED in whole.columns:
@@ -163,33 +181,36 @@ def _carry_out(
     _tell(told, time.monotonic() - begun, as_json=as_json)
 
 
-def _opened(
-    files: list[Path], mapping: list[str] | None, wanted: tuple[str, ...]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows as they are, and as the stage wants to read them."""
-    from tracecraft.curate.columns import find, text
+def _read(files: list[Path], mapping: list[str] | None) -> pl.DataFrame:
+    """The rows of the files as they are."""
     from tracecraft.curate.files import read_table
 
-    table = pl.concat([read_table(file) for file in files], how="diagonal_relaxed").collect()
-    where = ", ".join(map(str, files))
+    mapped = _mapped(mapping).items()
+    texts = {theirs.split(".")[0] for ours, theirs in mapped if not NESTED.get(ours)}
+    table = pl.concat([read_table(file, texts) for file in files], how="diagonal_relaxed").collect()
     if not table.height:
+        where = ", ".join(map(str, files))
         raise DataError(f"{where}: holds no rows\n  next   give a file with at least one row")
-    found = find([*wanted, *_more(wanted)], table.columns, _mapped(mapping), where, required=wanted)
-    renamed = {}
-    for ours, theirs in found.items():
-        if ours in wanted and (ours != theirs or table[ours].dtype != pl.String):
-            keep = ours == theirs and not _texts(ours)
-            renamed[ours] = table[ours] if keep else text(table, theirs).alias(ours)
-    return table, table.with_columns(renamed.values())
+    return table
 
 
-def _more(wanted: tuple[str, ...]) -> list[str]:
-    """Columns of ours that `--map` may also name, though the stage can do without."""
-    return [c for c in ("statement", "tests", "choices", "reasoning", "domain") if c not in wanted]
+def _as_ours(
+    table: pl.DataFrame, mapping: list[str] | None, wanted: tuple[str, ...], files: list[Path]
+) -> pl.DataFrame:
+    """The rows with the columns a stage reads under our names, texts as texts."""
+    from tracecraft.curate.columns import find, text
 
-
-def _texts(column: str) -> bool:
-    return column in {"answer", "response", "statement", "reasoning"}
+    where = ", ".join(map(str, files))
+    known = [*wanted, *(name for name in NESTED if name not in wanted)]
+    found = find(known, table.columns, _mapped(mapping), where, required=wanted)
+    read = [
+        table[theirs].alias(ours)
+        if NESTED.get(ours) and theirs in table.columns
+        else text(table, theirs).alias(ours)
+        for ours, theirs in found.items()
+        if ours in wanted or ours != theirs
+    ]
+    return table.with_columns(read)
 
 
 def _mapped(mapping: list[str] | None) -> dict[str, str]:
@@ -215,18 +236,10 @@ def _asked(stage: Stage, table: pl.DataFrame, *, quiet: bool) -> pl.DataFrame:
             return ask(table.lazy()).collect()
 
 
-def _what_if(
-    stage: Stage,
-    files: list[Path],
-    mapping: list[str] | None,
-    wanted: tuple[str, ...],
-    *,
-    as_json: bool,
-) -> None:
+def _what_if(stage: Stage, ours: pl.DataFrame, *, as_json: bool) -> None:
     from tracecraft.select.rules import Filter
 
     assert isinstance(stage, Filter)
-    _, ours = _opened(files, mapping, wanted)
     report = stage.what_if(ours.lazy())
     if as_json:
         print_json(report.as_dict())
