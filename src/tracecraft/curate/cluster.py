@@ -23,7 +23,8 @@ CROWD_BANDS = (64, 2)
 reach the threshold only together with the boilerplate share little of the rest: 64 × 2 finds
 99.6% of what shares 0.29 of it, which is a similarity of 0.8 under 80% of boilerplate."""
 CROWD_SAMPLE = 1024
-"""Texts of a crowd in which its boilerplate is sought."""
+"""Texts of a crowd in which its boilerplate is sought; fewer where they are long."""
+CROWD_BYTES = 1 << 20
 BOILERPLATE = 0.01
 """Share of the sample from which a shingle is boilerplate."""
 ROUNDS = 3
@@ -76,12 +77,16 @@ class Texts:
         """The exact similarity of pairs (`left * n + right`), but of those tied already.
 
         With `join`, a pair that reaches the threshold is tied, and what others tied is skipped.
+        A similarity below the threshold may come out smaller than it is.
         """
-        left, right = np.divmod(pairs, max(len(self), 1))
+        if not len(pairs):
+            return Links(pairs, pairs, np.empty(0))
+        left, right = np.divmod(pairs, len(self))
         if join:
-            part = components(len(self), left, right)
-            order = np.lexsort((right, left, part[left]))
-            left, right, part = left[order], right[order], part[left][order]
+            roots = self.roots()
+            part = components(len(self), roots[left], roots[right])[roots[left]]
+            order = np.lexsort((right, left, part))
+            left, right, part = left[order], right[order], part[order]
         else:
             part = left
         found = np.empty(len(left), np.float64)
@@ -142,10 +147,12 @@ class Texts:
         The sample is drawn by content, so that it is the same for any order of rows.
         """
         ordered = crowd[np.argsort(contents[crowd], kind="stable")]
-        picked = np.unique(np.linspace(0, len(crowd) - 1, CROWD_SAMPLE).astype(np.int64))
-        seen = np.concatenate([np.unique(s) for s in self.shingles(ordered[picked])])
+        mean = int(self.series.str.len_bytes().mean() or 0) + 1  # type: ignore[arg-type]
+        picked = min(CROWD_SAMPLE, max(CROWD_BYTES // mean, 64))
+        sample = ordered[np.unique(np.linspace(0, len(crowd) - 1, picked).astype(np.int64))]
+        seen = np.concatenate([np.unique(s) for s in self.shingles(sample)])
         found, counts = np.unique(seen, return_counts=True)
-        common = found[counts >= max(8, BOILERPLATE * len(picked))]
+        common = found[counts >= max(8, BOILERPLATE * len(sample))]
         if not len(common):
             return np.empty(0, np.int64), crowd[:0]
         stop = stop_table(common)
@@ -196,7 +203,7 @@ def tie(
     similarity[links.right[direct]] = links.similarity[direct]
     unknown = gone[similarity[gone] < 0]
     if len(unknown):
-        more = texts.compare(np.sort(survivor[unknown] * n + unknown), threshold, join=False)
+        more = texts.compare(np.sort(survivor[unknown] * n + unknown), 0.0, join=False)
         similarity[more.right] = more.similarity
         via[unknown] = _nearest(n, links)[unknown]
         via[similarity >= threshold] = -1

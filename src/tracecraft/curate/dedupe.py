@@ -151,8 +151,8 @@ class Dedupe(Marker, use="dedupe", version=1):
         text = Corpus(pl.LazyFrame(), self.column).text
         words = {
             "first": -pl.int_range(pl.len()),
-            "longest": text.str.len_chars(),
-            "shortest": -text.str.len_chars().cast(pl.Int64),
+            "longest": text.str.len_bytes(),
+            "shortest": -text.str.len_bytes().cast(pl.Int64),
             "verified": pl.col("outcome").cast(pl.String) == "correct",
         }
         chosen = []
@@ -217,7 +217,7 @@ class Dedupe(Marker, use="dedupe", version=1):
         found = corpus.some(corpus.text, rows[ascending])
         back = np.empty(len(rows), np.int64)
         back[ascending] = np.arange(len(rows))
-        return Texts(found.gather(back), self._scheme(), self.workers)
+        return Texts(found.rechunk().gather(back), self._scheme(), self.workers)
 
     def _id(self, corpus: Corpus) -> str | None:
         have = corpus.table.collect_schema().names()

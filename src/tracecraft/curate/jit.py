@@ -142,11 +142,32 @@ def space_mask(typing: Any, address: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def trailing_zeros(typing: Any, bits: Any) -> Any:
-    """Where the lowest set bit is; undefined for 0."""
+def beyond_mask(typing: Any, address: Any) -> Any:
+    """Bit i: byte i of the 64 at the address is not ASCII."""
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        return builder.cttz(given[0], ir.Constant(ir.IntType(1), 1))
+        text = _read(builder, given[0], _BYTES)
+        return builder.bitcast(builder.icmp_signed("<", text, _all(0)), _I64)
+
+    return types.uint64(types.uint64), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def trailing_zeros(typing: Any, bits: Any) -> Any:
+    """Where the lowest set bit is; 64 for 0."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.cttz(given[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def ones(typing: Any, bits: Any) -> Any:
+    """How many bits are set."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.ctpop(given[0])
 
     return types.uint64(types.uint64), code
 

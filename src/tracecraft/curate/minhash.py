@@ -91,6 +91,14 @@ class Sketches:
         )
 
 
+    def fill(self, texts: NDArray[np.int64], some: "Sketches") -> None:
+        """Put in what is kept of some texts."""
+        self.contents[texts], self.counts[texts] = some.contents, some.counts
+        self.keys[:, texts] = some.keys
+        if len(self.signatures):
+            self.signatures[texts] = some.signatures
+
+
 @dataclass(frozen=True, slots=True)
 class Views:
     """Where the bytes of each text lie; `owner` keeps them there."""
@@ -163,20 +171,27 @@ def sketch(
         workers: threads.
         compiled: by kernels or by numpy, with the same result; None: by the size of the texts.
     """
-    texts = prepare(texts, fold=scheme.fold)
     room = Sketches.room(len(texts), bands[0], scheme.permutations if signed else 0)
+    texts = texts.fill_null("") if texts.null_count() else texts
     if compiled is None:
         compiled = int(texts.str.len_bytes().sum() or 0) > COMPILE_BYTES
-    if compiled:
-        _by_kernels(texts, scheme, bands[1], stop, room, workers)
-    else:
-        _by_numpy(texts, scheme, bands[1], stop, room)
+    if not compiled:
+        _by_numpy(prepare(texts, fold=scheme.fold), scheme, bands[1], stop, room)
+        return room
+    _by_kernels(texts, scheme, bands[1], stop, room, workers, ready=False)
+    beyond = np.flatnonzero(room.counts < 0)
+    if len(beyond):
+        some = Sketches.room(len(beyond), bands[0], scheme.permutations if signed else 0)
+        plain = prepare(texts.gather(beyond), fold=scheme.fold)
+        _by_kernels(plain, scheme, bands[1], stop, some, workers, ready=True)
+        room.fill(beyond, some)
     return room
 
 
 def _by_kernels(
-    texts: pl.Series, scheme: Scheme, rows: int, stop: U64, room: Sketches, workers: int
-) -> None:
+    texts: pl.Series, scheme: Scheme, rows: int, stop: U64, room: Sketches, workers: int,
+    *, ready: bool,
+) -> None:  # fmt: skip
     from tracecraft.curate import sha1, sketch
 
     views = Views.of(texts)
@@ -185,8 +200,9 @@ def _by_kernels(
     def one(part: slice) -> None:
         some = views.part(part)
         kernel(
-            some.addresses, some.sizes, scheme.fold, scheme.ngram, stop, *scheme.padded, rows,
-            room.contents[part], room.counts[part], room.keys[:, part], room.signatures[part],
+            some.addresses, some.sizes, scheme.fold, ready, scheme.ngram, stop, *scheme.padded,
+            rows, room.contents[part], room.counts[part], room.keys[:, part],
+            room.signatures[part],
         )  # fmt: skip
 
     spread(one, tasks(views.sizes), workers)

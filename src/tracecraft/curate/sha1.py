@@ -14,11 +14,11 @@ from numba.extending import intrinsic
 
 from tracecraft.curate.jit import compiled, copy_block, load64, store64
 from tracecraft.curate.sketch import (
+    EDGES,
     MASKS,
     PAD,
     banded,
     content,
-    fetch,
     fmix32,
     images,
     present,
@@ -177,12 +177,14 @@ def _hashes(edges, words, ngram, joined, starts, sizes, waiting, counts, block, 
 
 
 @compiled
-def sketch(addresses, sizes, lower, ngram, stop, a, b, rows, contents, counts, keys, signatures):
+def sketch(
+    addresses, sizes, lower, ready, ngram, stop, a, b, rows, contents, counts, keys, signatures
+):
     """As `sketch.sketch`, with signatures of datasketch's hash."""
     longest = sizes.max() if sizes.shape[0] else 0
     half = longest // 2 + 2
     scratch, joined = np.empty(longest + PAD, np.uint8), np.empty(longest + PAD, np.uint8)
-    edges = np.empty(longest + 4, np.int32)
+    edges = np.empty(longest + EDGES, np.int32)
     hashes, found = np.empty(half, np.uint64), np.empty(half, np.uint64)
     mixed, signature = np.empty(half, np.uint32), np.empty(a.shape[0], np.uint32)
     starts, spans = np.empty(half, np.int64), np.empty(half, np.int64)
@@ -192,11 +194,13 @@ def sketch(addresses, sizes, lower, ngram, stop, a, b, rows, contents, counts, k
     base = u64(scratch.ctypes.data)
     width = signatures.shape[1]
     for d in range(sizes.shape[0]):
-        n = shingled(addresses[d], sizes[d], lower, ngram, scratch, edges, hashes, found)
+        n = shingled(addresses[d], sizes[d], lower, ready, ngram, scratch, edges, hashes, found)
+        if n < 0:
+            counts[d] = n
+            continue
         contents[d] = content(found, n)
-        fetch(addresses[d], sizes[d], lower, base)
-        words = split(base, sizes[d], edges)
         if n:
+            words = n + ngram - 1 if n > 1 else split(base, sizes[d], edges)
             _joined(base, edges, words, joined)
             run = words - n + 1
             _hashes(

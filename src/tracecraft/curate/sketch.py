@@ -7,6 +7,7 @@ The numbers are those that `shingle.py` and `minhash.py` define; a test compares
 import numpy as np
 
 from tracecraft.curate.jit import (
+    beyond_mask,
     compiled,
     copy_block,
     inlined,
@@ -15,6 +16,7 @@ from tracecraft.curate.jit import (
     load64,
     lower_block,
     mum,
+    ones,
     space_mask,
     store64,
     trailing_zeros,
@@ -25,6 +27,10 @@ u64 = np.uint64
 MASKS = np.array([(1 << (8 * i)) - 1 for i in range(9)], np.uint64)
 PAD = 160
 """Bytes of scratch beyond a text: a block of spaces and the reach of a 16-byte load."""
+EDGES = 16
+"""Room beyond the edges of a text: a last one, and what `split` writes too much."""
+SHELF = 8
+"""Texts whose shingles are at hand: those of one small cluster."""
 BLANKS = u64(0x2020202020202020)
 
 _images_128 = least_images(8)
@@ -33,7 +39,10 @@ _images_32 = least_images(2)
 
 @compiled
 def fetch(address, size, lower, base):
-    """Copy a text to `base`, with blanks after it; `lower` makes ASCII capitals small."""
+    """Copy a text to `base`, with blanks after it; `lower` makes ASCII capitals small.
+
+    Whether the text goes beyond ASCII.
+    """
     i = 0
     while i + 64 <= size:
         copy_block(address + u64(i), base + u64(i))
@@ -47,31 +56,43 @@ def fetch(address, size, lower, base):
     store64(base + u64(i), last)
     for j in range(i + 8, i + 88, 8):
         store64(base + u64(j), BLANKS)
-    if lower:
-        for j in range(0, size, 64):
+    beyond = u64(0)
+    for j in range(0, size, 64):
+        beyond |= beyond_mask(base + u64(j))
+        if lower:
             lower_block(base + u64(j))
+    return beyond != 0
 
 
 @compiled
 def split(base, size, edges):
-    """Find the words of a fetched text: how many; `edges` gets start, end, start, end, …"""
+    """Find the words of a fetched text: how many; `edges` gets start, end, start, end, …
+
+    Six edges are written at a time, whether they are there or not, and the count says how many
+    stand: a loop that ends for every block of 64 bytes is foreseen, one for every edge is not.
+    """
     count = 0
     carry = u64(1)
     for block in range(0, size + 1, 64):
         blank = space_mask(base + u64(block))
         turns = blank ^ ((blank << u64(1)) | carry)
         carry = blank >> u64(63)
+        at = count
+        count += np.int64(ones(turns))
         while turns != 0:
-            edges[count] = block + np.int64(trailing_zeros(turns))
-            count += 1
-            turns &= turns - u64(1)
+            for k in range(6):
+                edges[at + k] = block + np.int64(trailing_zeros(turns))
+                turns &= turns - u64(1)
+            at += 6
     return count >> 1
 
 
 @inlined
 def word_hash(at, size):
-    h = u64(0)
     tag = HIGH ^ (u64(size) << u64(56))
+    if size <= 8:
+        return mum((load64(at) & MASKS[size]) ^ LOW, tag)
+    h = u64(0)
     left = size
     while left > 16:
         h = mum(load64(at) ^ LOW ^ h, load64(at + u64(8)) ^ tag)
@@ -83,10 +104,14 @@ def word_hash(at, size):
 
 
 @compiled
-def shingled(address, size, lower, ngram, scratch, edges, hashes, found):
-    """The shingles of a text: how many; they are in `found`."""
+def shingled(address, size, lower, ready, ngram, scratch, edges, hashes, found):
+    """The shingles of a text: how many; they are in `found`.
+
+    -1 for a text beyond ASCII that is not `ready`: `shingle.prepare` has not seen it.
+    """
     base = u64(scratch.ctypes.data)
-    fetch(address, size, lower, base)
+    if fetch(address, size, lower, base) and not ready:
+        return -1
     count = split(base, size, edges)
     for i in range(count):
         start = edges[2 * i]
@@ -164,21 +189,26 @@ def banded(signature, rows, keys, d):
 
 
 @compiled
-def sketch(addresses, sizes, lower, ngram, stop, a, b, rows, contents, counts, keys, signatures):
+def sketch(
+    addresses, sizes, lower, ready, ngram, stop, a, b, rows, contents, counts, keys, signatures
+):
     """Content, number of shingles, band keys and (where there is room) signature of each text.
 
-    Shingles in the table `stop` (one empty slot: none) count for content, not for signatures.
+    A text that is not ready (see `shingled`) gets the number -1 and nothing else. Shingles in the table `stop` (one empty slot: none) count for content, not for signatures.
     """
     longest = sizes.max() if sizes.shape[0] else 0
     scratch = np.empty(longest + PAD, np.uint8)
-    edges = np.empty(longest + 4, np.int32)
+    edges = np.empty(longest + EDGES, np.int32)
     hashes = np.empty(longest // 2 + 2, np.uint64)
     found = np.empty(longest // 2 + 2, np.uint64)
     mixed = np.empty(longest // 2 + 2, np.uint32)
     signature = np.empty(a.shape[0], np.uint32)
     width = signatures.shape[1]
     for d in range(sizes.shape[0]):
-        n = shingled(addresses[d], sizes[d], lower, ngram, scratch, edges, hashes, found)
+        n = shingled(addresses[d], sizes[d], lower, ready, ngram, scratch, edges, hashes, found)
+        if n < 0:
+            counts[d] = n
+            continue
         contents[d] = content(found, n)
         if stop.shape[0] > 1:
             kept = 0
@@ -204,67 +234,105 @@ def root(parents, x):
     return x
 
 
+@inlined
+def slot_of(table, shingle):
+    """Where a shingle is in a table of a power-of-two size, or where it belongs."""
+    mask = u64(table.shape[0] - 1)
+    slot = (shingle * CAST) & mask
+    while table[slot] != 0 and table[slot] != shingle:
+        slot = (slot + u64(1)) & mask
+    return slot
+
+
 @compiled
-def distinct(found, count, table, bits):
-    """Put shingles into an emptied table of 2**bits slots: how many differ; they lead `found`."""
-    mask = u64((1 << bits) - 1)
-    for i in range(1 << bits):
-        table[i] = u64(0)
-    kept = 0
+def entered(found, count, table, marks):
+    """Put shingles into an emptied table, with mark 0: how many differ."""
+    table[:] = u64(0)
+    different = 0
     for i in range(count):
-        x = found[i]
-        slot = (x * CAST) & mask
-        while table[slot] != 0 and table[slot] != x:
-            slot = (slot + u64(1)) & mask
+        slot = slot_of(table, found[i])
+        different += table[slot] == 0
+        table[slot] = found[i]
+        marks[slot] = 0
+    return different
+
+
+@compiled
+def shared(found, count, table, marks, turn, most):
+    """How many different shingles there are, and how many of them `entered` put into the table.
+
+    Each that is met gets the mark `turn` (or, where it was not there and is added, its negative)
+    so that it counts once. Gives up with -1 as soon as more than `most` are not shared.
+    """
+    different, common = 0, 0
+    for i in range(count):
+        slot = slot_of(table, found[i])
         if table[slot] == 0:
-            table[slot] = x
-            found[kept] = x
-            kept += 1
-    return kept
+            table[slot] = found[i]
+            marks[slot] = -turn
+            different += 1
+        elif marks[slot] >= 0 and marks[slot] != turn:
+            marks[slot] = turn
+            different += 1
+            common += 1
+        elif marks[slot] < 0 and marks[slot] != -turn:
+            marks[slot] = -turn
+            different += 1
+        if different - common > most:
+            return different, -1
+    return different, common
 
 
 @compiled
 def compare(addresses, sizes, lower, ngram, left, right, parents, threshold, out):
-    """The exact similarity of each pair; -1 where the two were tied already by other pairs.
+    """The exact similarity of each pair; 0 as soon as it is sure that it is below the threshold,
+    -1 where the two were tied already by other pairs.
 
     Pairs come sorted by `left`, so that its table is built once. `parents` is a union-find
     forest over the texts: pairs that reach the threshold are joined. An empty one joins nothing.
     """
     longest = sizes.max() if sizes.shape[0] else 0
+    most = longest // 2 + 2
     scratch = np.empty(longest + PAD, np.uint8)
-    edges = np.empty(longest + 4, np.int32)
-    hashes = np.empty(longest // 2 + 2, np.uint64)
-    found = np.empty(longest // 2 + 2, np.uint64)
-    room = 4
-    while (1 << room) < longest + 4:
-        room += 1
-    table, other = np.empty(1 << room, np.uint64), np.empty(1 << room, np.uint64)
-    at = np.int64(-1)
-    bits, alone = 4, 0
+    edges = np.empty(longest + EDGES, np.int32)
+    hashes = np.empty(most, np.uint64)
+    shelf = np.empty((SHELF, most), np.uint64)
+    kept = np.full(SHELF, -1, np.int64)
+    counts = np.zeros(SHELF, np.int64)
+    room = 16
+    while room < 2 * longest + 16:
+        room *= 2
+    table, marks = np.empty(room, np.uint64), np.empty(room, np.int32)
+    size, used, turn, at, alone = 16, 0, 0, np.int64(-1), 0
     for p in range(left.shape[0]):
         x, y = left[p], right[p]
         if parents.shape[0] and root(parents, x) == root(parents, y):
             out[p] = -1.0
             continue
-        if x != at:
-            n = shingled(addresses[x], sizes[x], lower, ngram, scratch, edges, hashes, found)
-            bits = 4
-            while (1 << bits) < 2 * n:
-                bits += 1
-            alone = distinct(found, n, table, bits)
-            at = x
-        n = shingled(addresses[y], sizes[y], lower, ngram, scratch, edges, hashes, found)
-        room = 4
-        while (1 << room) < 2 * n:
-            room += 1
-        n = distinct(found, n, other, room)
-        mask, shared = u64((1 << bits) - 1), 0
-        for i in range(n):
-            slot = (found[i] * CAST) & mask
-            while table[slot] != 0 and table[slot] != found[i]:
-                slot = (slot + u64(1)) & mask
-            shared += table[slot] == found[i]
-        out[p] = shared / (alone + n - shared) if n + alone else 0.0
+        i, j = x % SHELF, y % SHELF
+        if i == j:  # both would lie in one place
+            j = (j + 1) % SHELF
+        for place, text in ((i, x), (j, y)):
+            if kept[place] != text:
+                kept[place] = text
+                counts[place] = shingled(
+                    addresses[text], sizes[text], lower, True, ngram,
+                    scratch, edges, hashes, shelf[place],
+                )  # fmt: skip
+        if x != at or used + counts[j] > size // 2:  # full of those it met, or of another's
+            size = 16
+            while size < 2 * (counts[i] + counts[j]):
+                size *= 2
+            alone = entered(shelf[i], counts[i], table[:size], marks)
+            at, used, turn = x, alone, 0
+        turn += 1
+        limit = np.int64(alone / threshold) - alone + 1 if threshold > 0 else longest
+        different, common = shared(shelf[j], counts[j], table[:size], marks, turn, limit)
+        used += different
+        if common < 0:
+            out[p] = 0.0
+            continue
+        out[p] = common / (alone + different - common) if alone + different else 0.0
         if parents.shape[0] and out[p] >= threshold:
             a, b = root(parents, x), root(parents, y)
             parents[max(a, b)] = min(a, b)
