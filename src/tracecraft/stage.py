@@ -126,4 +126,11 @@ Stage.known.update(
         "pick": "tracecraft.select.pick",
     }
 )
-Job.known.update({"write": "tracecraft.publish.shards"})
+Job.known.update(
+    {
+        "write": "tracecraft.publish.shards",
+        "train": "tracecraft.train.branch",
+        "pico": "tracecraft.train.pico",
+        "merge": "tracecraft.merge.fold",
+    }
+)
