@@ -11,10 +11,9 @@ from typing import Any
 from tracecraft.errors import DataError, StageError, StoreError, UsageError
 from tracecraft.store import write_json
 from tracecraft.train.backbone import imported, served
-from tracecraft.train.watch import WHOLE, watcher
+from tracecraft.train.watch import RECORD, watcher
 
 PROGRESS = "progress.jsonl"
-RECORD = "branch.json"
 SCHEDULES = {"constant": "constant_with_warmup", "cosine": "cosine", "linear": "linear"}
 ADAM_BYTES = 12
 """A trained weight and AdamW's two moments, in float32."""
@@ -48,6 +47,7 @@ def run(task: Task, tell: Callable[[dict[str, Any]], None]) -> None:
         UsageError: the batch does not divide over the devices.
     """
     failures = (OSError, RuntimeError, imported("safetensors").SafetensorError)
+    imported().utils.logging.disable_progress_bar()
     checkpoints = Path(task.checkpoints)
     start = last_whole(checkpoints)
     args = _arguments(task)
@@ -65,7 +65,7 @@ def last_whole(checkpoints: Path) -> Path | None:
     """The latest checkpoint that was written to its end; those that were not are removed."""
     whole = []
     for folder in checkpoints.glob("checkpoint-*"):
-        if (folder / WHOLE).exists():
+        if (folder / RECORD).exists():
             whole.append(folder)
         else:
             shutil.rmtree(folder)
@@ -216,6 +216,7 @@ def _save(task: Task, trainer: Any) -> None:
     if trainer.accelerator.is_main_process:
         into = Path(task.into)
         model.config.dtype = dtype
+        model.config.use_cache = getattr(config, "use_cache", True)  # off in training
         model.save_pretrained(into, state_dict=_cast(state, dtype))
         trainer.processing_class.save_pretrained(into)
         if not served(into, task.stop):

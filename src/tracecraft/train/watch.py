@@ -10,8 +10,8 @@ from tracecraft.errors import StageError
 from tracecraft.store import write_json
 from tracecraft.train.backbone import imported
 
-WHOLE = "branch.json"
-"""Written last into a checkpoint, with its recipe: a checkpoint without it was cut short."""
+RECORD = "branch.json"
+"""A branch's recipe, data and template. Written last: a checkpoint without it was cut short."""
 
 
 def watcher(told: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> Any:
@@ -55,7 +55,7 @@ def watcher(told: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> Any
         def on_save(self, args: Any, state: Any, control: Any, **named: Any) -> None:
             if state.is_world_process_zero:
                 folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-                write_json(folder / WHOLE, told)
+                write_json(folder / RECORD, told)
 
     return Watcher()
 
