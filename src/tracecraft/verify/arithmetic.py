@@ -188,7 +188,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "sub": lambda k, a, b: a - b,
     "mul": lambda k, a, b: a * b,
     "div": _divided,
-    "neg": lambda k, a: -a,
+    "neg": lambda k, a: 0 - a,  # -a would turn the sign of a zero, and a root to its conjugate
     "pow": _pow,
     "sqrt": lambda k, a: k.sqrt(a),
     "root": _root,

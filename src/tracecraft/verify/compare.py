@@ -28,6 +28,7 @@ __all__ = ["compared"]
 
 def compared(a: Node, b: Node) -> Ruling:
     """Whether the answer `b` says what the reference `a` says."""
+    a, b = _spread(a), _spread(b)
     if a == b:
         return yes("identical")
     if any(n == Symbol("…") for t in (a, b) for n in walk(t)):
@@ -37,6 +38,24 @@ def compared(a: Node, b: Node) -> Ruling:
         if found is not None:
             return yes("family") if found else no("family")
     return lists(a, b, compared) or _sets(a, b) or _single(a, b) or OPEN
+
+
+def _spread(node: Node) -> Node:
+    """A multiple or a sum of matrices as one matrix."""
+    if not isinstance(node, Call) or not any(isinstance(n, Matrix) for n in walk(node)):
+        return node
+    match node.op, tuple(_spread(x) for x in node.args):
+        case "neg", (Matrix(rows),):
+            return Matrix(tuple(tuple(Call("neg", (x,)) for x in row) for row in rows))
+        case ("mul" | "div") as op, (Matrix(rows), factor) if not isinstance(factor, Matrix):
+            return Matrix(tuple(tuple(Call(op, (x, factor)) for x in row) for row in rows))
+        case "mul", (factor, Matrix(rows)) if not isinstance(factor, Matrix):
+            return Matrix(tuple(tuple(Call("mul", (factor, x)) for x in row) for row in rows))
+        case "add", (Matrix(rows), Matrix(more)) if len(rows) == len(more):
+            if [len(r) for r in rows] == [len(r) for r in more]:
+                pairs = [zip(r, m, strict=True) for r, m in zip(rows, more, strict=True)]
+                return Matrix(tuple(tuple(Call("add", p) for p in row) for row in pairs))
+    return node
 
 
 # sets of reals
@@ -102,10 +121,10 @@ def _single(a: Node, b: Node) -> Ruling | None:
 
 
 def _values(a: Node, b: Node) -> Ruling | None:
-    if _setlike(a) or _setlike(b):
-        if isinstance(a, (Number, Call)) and isinstance(b, (Number, Call)):
-            return None
-        return no("shape") if isinstance(a, Number) or isinstance(b, Number) else None
+    sets = _setlike(a), _setlike(b)
+    if any(sets):
+        lone = b if sets[0] else a
+        return None if all(sets) or symbols(lone) else no("shape")
     infinite = [n in (Symbol("infty"), Call("neg", (Symbol("infty"),))) for n in (a, b)]
     if any(infinite):
         return no("infinity") if not all(infinite) or a != b else yes("identical")
@@ -141,7 +160,8 @@ def _constant(a: Node, b: Node) -> Node | None:
 
 def _groups(a: Group, b: Group) -> Ruling | None:
     if "cases" in {a.left, b.left}:
-        return None
+        pieces = in_order(a.items, b.items, compared)
+        return pieces if pieces.holds else None
     if len(a.items) != len(b.items):
         return no("count")
     ends = (a.left, a.right), (b.left, b.right)

@@ -5,13 +5,23 @@ from fractions import Fraction
 from functools import lru_cache
 
 from tracecraft.verify.compare import compared
+from tracecraft.verify.evaluate import exact
 from tracecraft.verify.grammar import Unparsed, parsed
 from tracecraft.verify.guards import refused
 from tracecraft.verify.nodes import Node, Text, walk
 from tracecraft.verify.normalise import normalised
-from tracecraft.verify.ruling import OPEN, Ruling, no, unsure, yes
-from tracecraft.verify.units import converted, split_unit
-from tracecraft.verify.words import bare, choice, clock, said, spelled, without_letter
+from tracecraft.verify.ruling import OPEN, Ruling, both, no, unsure, yes
+from tracecraft.verify.units import compound, converted, split_unit
+from tracecraft.verify.words import (
+    SCALES,
+    bare,
+    choice,
+    clock,
+    parts,
+    said,
+    spelled,
+    without_letter,
+)
 
 __all__ = ["decided", "literal"]
 
@@ -25,6 +35,8 @@ _MOST_DIGITS = 1_000
 _LONGEST = 2_000
 _LEAST_WRITTEN = 10
 """Two significant digits: what a reference must show before it grants its rounding."""
+_NO_VALUE = frozenset({"none", "undefined", "infinitely many"})
+_LEAD = re.compile(r"(yes|no|true|false)\s*[,.;:]", re.IGNORECASE)
 _YES_NO = frozenset({"yes", "no"})
 
 
@@ -49,7 +61,7 @@ def decided(reference: str, answer: str) -> Ruling:
     left, right = literal(a), literal(b)
     if left is not None and right is not None:
         return _numbers(left, right)
-    for rule in (_large, _letters, _clocks, _spoken, _measured):
+    for rule in (_large, _parts, _letters, _clocks, _spoken, _measured):
         ruling = rule(a, b)
         if ruling is not None:
             break
@@ -82,6 +94,21 @@ def _large(a: str, b: str) -> Ruling | None:
     return unsure(f"an answer of {max(len(a), len(b)):,} characters")
 
 
+def _parts(a: str, b: str) -> Ruling | None:
+    """Answers in parts, `(a) 5 (b) 6`, part by part; or beside a list of as many values."""
+    left, right = parts(a), parts(b)
+    if left is None and right is None:
+        return None
+    sides = [
+        own if own is not None else [t.strip() for t in re.split(r"[,;]|\band\b", text)]
+        for own, text in ((left, a), (right, b))
+    ]
+    if len(sides[0]) != len(sides[1]):
+        return None
+    ruling = both([decided(x, y) for x, y in zip(*sides, strict=True)], "a part")
+    return ruling if left is not None and right is not None else ruling.flagged("order")
+
+
 def _letters(a: str, b: str) -> Ruling | None:
     """A reference that is an option's letter; an answer that puts a letter before its value."""
     want = choice(a)
@@ -92,8 +119,10 @@ def _letters(a: str, b: str) -> Ruling | None:
             words = bare(b)
             lead = re.match(r"(?:option|choice|answer)?\s*\(?([A-J])\)?(?:[\s.,:)]|$)", words)
             given = lead.group(1) if lead and not re.match(r"[AI] [a-z]", words) else None
+        if given is None and len(bare(b)) == 1:
+            return yes("letter", "case") if bare(b).upper() == bare(a) else None
         if given is None:
-            return None if len(bare(b)) == 1 else unsure("a letter against a value")
+            return unsure("a letter against a value")
         if given == want:
             return yes("letter")
         return no("another letter")
@@ -126,6 +155,12 @@ def _clocks(a: str, b: str) -> Ruling | None:
 
 def _spoken(a: str, b: str) -> Ruling | None:
     """Answers in words: equal once they are brought into one form."""
+    for words, other in ((a, b), (b, a)):
+        value = spelled(words) if _WORD.search(words) else None
+        tree = None if value is None else _tree(split_unit(other)[0])
+        number = None if tree is None else exact(tree)
+        if number is not None:
+            return yes("number in words") if number == value else no("another number")
     for command, word in ((r"\emptyset", "emptyset"), (r"\infty", "infinity")):
         a, b = (word if t == command else t for t in (a, b))
     if not (_plain_words(a) and _plain_words(b)):
@@ -135,12 +170,9 @@ def _spoken(a: str, b: str) -> Ruling | None:
         return yes("words")
     if {left, right} <= _YES_NO:
         return no("words")
-    for words, other in ((a, b), (b, a)):
-        value = spelled(words) if _WORD.search(words) else None
-        if value is not None:
-            number = literal(split_unit(other)[0])
-            if number is not None:
-                return yes("number in words") if number[0] == value else no("another number")
+    lead = _LEAD.match(bare(b))
+    if left in _YES_NO and lead is not None:
+        return yes("words", "in words") if left == said(lead.group(1)) else no("words")
     return None
 
 
@@ -153,7 +185,7 @@ def _measured(a: str, b: str) -> Ruling | None:
 
     What looks like a unit may be a variable: if the numbers differ, the whole is read, too.
     """
-    (head_a, unit_a), (head_b, unit_b) = split_unit(a), split_unit(b)
+    (head_a, unit_a), (head_b, unit_b) = compound(a) or split_unit(a), compound(b) or split_unit(b)
     if unit_a is None and unit_b is None:
         return None
     ruling = _with_units(head_a, unit_a, head_b, unit_b)
@@ -167,6 +199,7 @@ def _measured(a: str, b: str) -> Ruling | None:
 
 
 def _with_units(a: str, unit_a: str | None, b: str, unit_b: str | None) -> Ruling:
+    (a, unit_a), (b, unit_b) = _scaled(a, unit_a), _scaled(b, unit_b)
     a, b = _percented(a, unit_a), _percented(b, unit_b)
     unit_a = None if unit_a in _PERCENT else unit_a
     unit_b = None if unit_b in _PERCENT else unit_b
@@ -183,6 +216,17 @@ def _with_units(a: str, unit_a: str | None, b: str, unit_b: str | None) -> Rulin
     if scaled.holds or not plain.holds:
         return scaled
     return no("another unit")
+
+
+def _scaled(head: str, unit: str | None) -> tuple[str, str | None]:
+    """`2.5 million dollars` as 2500000 dollars."""
+    first, _, rest = (unit or "").partition(" ")
+    value = literal(head)
+    if first not in SCALES or value is None:
+        return head, unit
+    number = value[0] * SCALES[first]
+    whole = str(number) if number.denominator == 1 else f"{head} * {SCALES[first]}"
+    return whole, rest or None
 
 
 def _percented(head: str, unit: str | None) -> str:
@@ -232,6 +276,8 @@ def _with_words(a: str, b: str, left: Node | None, right: Node | None) -> Ruling
     wordy_a, wordy_b = _wordy(a, left), _wordy(b, right)
     if not wordy_a and not wordy_b:
         return OPEN
+    if wordy_b and not wordy_a and left is not None and said(b) in _NO_VALUE:
+        return no("words for a value")
     if wordy_a and wordy_b:
         return _sentences(a, b)
     number, words = (a, b) if wordy_b else (b, a)

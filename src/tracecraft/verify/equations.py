@@ -11,6 +11,9 @@ from tracecraft.verify.scalars import scalar
 
 __all__ = ["relations"]
 
+_LINES = ((0.3, 0.7), (-1.1, -0.4), (2.3, 1.9))
+"""Starts and slopes of the lines on which two equations are compared."""
+
 Compare = Callable[[Node, Node], Ruling]
 
 
@@ -57,7 +60,45 @@ def _equations(a: Relation, b: Relation) -> Ruling:
         return OPEN
     if all(not differ(ratios[0], r, 1e-20) for r in ratios[1:]):
         return yes("equation")
+    if _solved_alone(left, right, names) or _solved_alone(right, left, names):
+        return no("equation")
     return OPEN
+
+
+def _solved_alone(left: Node, right: Node, names: set[str]) -> bool:
+    """Whether some zero of one side is none of the other: looked for along a few lines."""
+    ordered = sorted(names)
+    for start, step in _LINES:
+
+        def here(t: float, start: float = start, step: float = step) -> dict[str, complex]:
+            slopes = {n: 1 + step * i for i, n in enumerate(ordered)}
+            return {n: complex(start * (i + 1) + slopes[n] * t) for i, n in enumerate(ordered)}
+
+        previous: tuple[float, float] | None = None
+        for tick in range(-24, 25):
+            t = tick / 4 + 0.01
+            value = real(left, here(t))
+            if value is None:
+                previous = None
+                continue
+            if previous is not None and previous[1] * value < 0:
+                low, high = previous[0], t
+                for _ in range(60):
+                    middle = (low + high) / 2
+                    found = real(left, here(middle))
+                    if found is None:
+                        break
+                    low, high = (middle, high) if found * previous[1] > 0 else (low, middle)
+                there, near = real(right, here(low)), real(left, here(low))
+                if (
+                    there is not None
+                    and near is not None
+                    and abs(near) < 1e-9
+                    and abs(there) > 1e-4
+                ):
+                    return True
+            previous = (t, value)
+    return False
 
 
 def _chains(a: Relation, b: Relation) -> Ruling | None:

@@ -40,7 +40,7 @@ _CUE = re.compile(
 )
 _CUES = ("answer", "\na:", "答", "réponse", "antwort", "respuesta", "risposta", "resposta", "ответ")
 """How an announcement begins, in lower case: what the text is searched for before `_CUE`."""
-_CHAT = re.compile(r"<\|(?:im_start|im_end|endoftext|eot_id|end_of_text)\|>|I hope it is correct")
+_CHAT = re.compile(r"<\|(?:im_start|im_end|endoftext|eot_id|end_of_text)\|>")
 _WINDOW = 4_000
 """Characters from the end in which an announcement is looked for."""
 _LONGEST = 400
@@ -76,7 +76,7 @@ def extracted(text: str, *, loose: bool = True) -> Extract | None:
         offset = text.rfind(body)
     if not body.strip():
         return None
-    if "<|" in body or "I hope it" in body:
+    if "<|" in body:
         body = _CHAT.split(body, maxsplit=1)[0]
     found = _last_box(body)
     if found is not None:

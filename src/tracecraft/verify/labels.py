@@ -29,6 +29,8 @@ def named(node: Node) -> bool:
             return _product(inner)
         case Call(("mul" | "div" | "ratio" | "prime"), _) if _product(node) or _derivative(node):
             return True
+        case Call("ratio", args):
+            return all(isinstance(x, Symbol) for x in args)
         case Group("(", items, ")"):
             return all(named(i) for i in items)
         case Text():

@@ -3,13 +3,24 @@
 from collections.abc import Callable, Sequence
 
 from tracecraft.verify.labels import EQUAL, Labelled, labelled, ordering
-from tracecraft.verify.nodes import Call, Group, Listing, Matrix, Node, Relation, SuchThat, Text
+from tracecraft.verify.nodes import (
+    Call,
+    Group,
+    Listing,
+    Matrix,
+    Node,
+    Relation,
+    SuchThat,
+    Symbol,
+    Text,
+)
 from tracecraft.verify.ruling import Ruling, both, no, unsure
 
 __all__ = ["in_order", "lists", "point"]
 
 Compare = Callable[[Node, Node], Ruling]
 _MOST_PAIRS = 2_500
+_ALL = (Symbol("#R"), Symbol("#C"))
 
 
 def lists(a: Node, b: Node, compare: Compare) -> Ruling | None:
@@ -38,6 +49,8 @@ def _items(node: Node) -> list[Labelled] | None:
             found: list[Labelled] = []
             label: Node | None = None
             for item in items:
+                if isinstance(item, Relation) and item.ops == ("in",) and item.sides[1] in _ALL:
+                    continue  # `c in R` restricts nothing
                 for own, value in _items(item) or [labelled(item)]:
                     label = own or label
                     found.append((label, value))
@@ -95,6 +108,10 @@ def _dressed(
     compare: Compare,
 ) -> Ruling | None:
     """A list beside a point: value by value, in order."""
+    for side, other in ((left, b), (right, a)):
+        if side is not None and len(side) == 1 and (left is None or right is None):
+            only = side[0][1]
+            return compare(only, other) if side is left else compare(other, only)
     point_a, point_b = point(a), point(b)
     if point_a is not None and right is not None:
         values = [v for _, v in right]
@@ -153,9 +170,7 @@ def _regrouped(node: Node) -> Node:
     return Listing(points, (",",) * (len(points) - 1))
 
 
-def in_order(
-    left: Sequence[Node], right: Sequence[Node], compare: Compare, *flags: str
-) -> Ruling:
+def in_order(left: Sequence[Node], right: Sequence[Node], compare: Compare, *flags: str) -> Ruling:
     """Value by value."""
     if len(left) != len(right):
         return no("count")
@@ -165,7 +180,7 @@ def in_order(
 
 def _matched(left: list[Labelled], right: list[Labelled], compare: Compare) -> Ruling:
     """Two lists: by their labels where these tell the values apart, else in any order."""
-    names = [[label for label, _ in side] for side in (left, right)]
+    names = [[_base(label) for label, _ in side] for side in (left, right)]
     if all(None not in side and len(set(side)) == len(side) > 1 for side in names):
         if set(names[0]) == set(names[1]):
             there = dict(right)
@@ -175,6 +190,14 @@ def _matched(left: list[Labelled], right: list[Labelled], compare: Compare) -> R
         if None not in side and len(set(side)) == len(side) > 1 and not any(names[1 - n]):
             return in_order(_plain(left), _plain(right), compare, "order")
     return _unordered(_plain(left), _plain(right), compare)
+
+
+def _base(label: Node | None) -> Node | None:
+    """`x_1` and `x_2` are roots in any order; `a` and `b` are not."""
+    if isinstance(label, Symbol) and label.name[:1].islower() and "_" in label.name:
+        base, _, index = label.name.partition("_")
+        return Symbol(base) if index.isdigit() and int(index) < 5 else label
+    return label
 
 
 def _plain(side: list[Labelled]) -> list[Node]:

@@ -40,7 +40,7 @@ class Math(Verifier, use="math", version=1):
             return Verdict("unverifiable", detail="no answer found")
         answer, span = found.answer, (found.start, found.end)
         ruling = decided(reference, answer)
-        if not ruling.final:
+        if not ruling.final and found.method != "tail":
             return Doubt((reference, answer, found.method), answer, span)
         return self._verdict(ruling, answer, found.method, span)
 

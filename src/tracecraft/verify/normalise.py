@@ -4,6 +4,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from tracecraft.verify.remarks import repaired, without_remarks
+
 __all__ = ["normalised", "unwrapped"]
 
 _SUPERS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ", "0123456789+-=()ni", strict=True))
@@ -151,7 +153,7 @@ def _split_command(match: str) -> str:
 @lru_cache(maxsize=1 << 15)
 def normalised(text: str) -> str:
     """The answer in the one spelling that the parser reads; thousands separators are gone."""
-    text = _single_backslashes(text)
+    text = repaired(_single_backslashes(text))
     if not text.isascii():
         text = _ascii(text)
     text = unwrapped(text)
@@ -174,7 +176,7 @@ def _plain(text: str) -> str:
     text = text.replace("...", r"\ldots ").replace("~", " ")
     text = _COMMAS.sub(lambda m: m.group(0).replace(",", ""), text)
     text = _GLUED.sub(r" \1 ", _ORDINAL.sub("", text))
-    return " ".join(text.split())
+    return without_remarks(" ".join(text.split()))
 
 
 def _single_backslashes(text: str) -> str:

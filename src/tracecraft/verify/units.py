@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-__all__ = ["converted", "split_unit"]
+__all__ = ["compound", "converted", "split_unit"]
 
 _TABLE = """
 length: mm=1/1000 millimeter millimetre
@@ -55,6 +55,8 @@ _KNOWN_BEHIND = re.compile(
     r"^(?P<head>.*[\d})])\s+(?P<unit>(?:square |sq\.? |cubic |cu\.? )?"
     rf"(?:{_KNOWN})\.?{_POWER})$"
 )
+_PIECE = re.compile(rf"(\d+(?:\.\d+)?)\s*({_WRAPPED}|[a-zA-Z]+)")
+_BETWEEN = re.compile(r"\\text\s*\{\s*and\s*\}|\band\b|[\s,]")
 _COUNTED = re.compile(
     rf"^(?P<head>{_AMOUNT})\s*(?P<unit>[\u3040-\u9fff\uac00-\ud7af\u0400-\u04ff]+)$"
 )
@@ -87,6 +89,19 @@ def split_unit(text: str) -> tuple[str, str | None]:
         head = match.group("head").strip().rstrip("\\").strip()
         return (head, unit) if head else (text, None)
     return text, None
+
+
+def compound(text: str) -> tuple[str, str] | None:
+    """`2 hours 30 minutes` as one number of the first unit; None for a single amount."""
+    found = list(_PIECE.finditer(text))
+    if len(found) < 2 or _BETWEEN.sub("", _PIECE.sub("", text)):
+        return None
+    units = [_named(m.group(2)) for m in found]
+    rates = [converted(unit, units[0]) for unit in units]
+    if not all(rates):
+        return None
+    total = sum(Fraction(m.group(1)) * (r or 0) for m, r in zip(found, rates, strict=True))
+    return f"{total}", units[0]
 
 
 def _named(raw: str) -> str:

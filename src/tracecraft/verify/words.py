@@ -1,9 +1,10 @@
 """Answers in words: letters of options, yes and no, names, clock times, dates, numbers spelled."""
 
 import re
+from fractions import Fraction
 from functools import lru_cache
 
-__all__ = ["choice", "clock", "said", "spelled", "without_letter"]
+__all__ = ["SCALES", "bare", "choice", "clock", "parts", "said", "spelled", "without_letter"]
 
 _WRAPPER = re.compile(
     r"\\(?:text|mathrm|mbox|textrm|textbf|textit|textnormal|mathbf|operatorname|emph|hbox|textsf"
@@ -17,6 +18,8 @@ _CLOCK = re.compile(
     r"^(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?\s*(a\.?\s*m\.?|p\.?\s*m\.?|noon|midnight)?\.?$",
     re.IGNORECASE,
 )
+_PART = re.compile(r"(?:^|(?<=[\s,;.]))\(?([a-e1-5]|i{1,3}|iv)\)\s*")
+_ORDERS = ("abcde", "12345", ("i", "ii", "iii", "iv"))
 _MONTHS = [
     "january",
     "february",
@@ -66,7 +69,11 @@ _ONES = [
     "nineteen",
 ]
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000}
+_PARTS = {
+    "half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7,
+    "eighth": 8, "ninth": 9, "tenth": 10,
+}  # fmt: skip
+SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000}
 _FILLER = frozenset(
     ["a", "an", "the", "of", "is", "are", "be", "it", "its", "option", "so", "only"]
 )
@@ -111,6 +118,19 @@ def clock(text: str) -> tuple[int, int, int, str] | None:
     return int(hour), int(minute or 0), int(second or 0), half
 
 
+def parts(text: str) -> list[str] | None:
+    """`(a) 5 (b) 6` as its parts; None for an answer in one."""
+    marks = list(_PART.finditer(text))
+    if len(marks) < 2 or marks[0].start() > 0:
+        return None
+    letters = [m.group(1) for m in marks]
+    if not any(letters == list(order[: len(letters)]) for order in _ORDERS):
+        return None
+    ends = [*(m.start() for m in marks[1:]), len(text)]
+    found = [text[m.end() : end].strip(" ,;.") for m, end in zip(marks, ends, strict=True)]
+    return found if all(found) else None
+
+
 @lru_cache(maxsize=1 << 14)
 def said(text: str) -> str:
     """Words in one form: lower case, no punctuation, no articles, synonyms of `none` and so on."""
@@ -124,11 +144,16 @@ def said(text: str) -> str:
     return _SAME.get(whole, whole)
 
 
-def spelled(text: str) -> int | None:
-    """The value of a number in English words."""
+@lru_cache(maxsize=1 << 14)
+def spelled(text: str) -> Fraction | None:
+    """The value of a number in English words: `twenty-one`, `two thirds`, `a half`."""
     words = re.sub(r"[-\s]+", " ", bare(text).lower()).replace(" and ", " ").split()
     if not words or len(words) > 12:
         return None
+    part_of = _PARTS.get(words[-1].replace("halves", "half").rstrip("s"))
+    if part_of is not None:
+        top = Fraction(1) if words[:-1] in ([], ["a"]) else spelled(" ".join(words[:-1]))
+        return None if top is None else top / part_of
     total, part = 0, 0
     for word in words:
         if word in _ONES:
@@ -137,8 +162,8 @@ def spelled(text: str) -> int | None:
             part += 20 + 10 * _TENS.index(word)
         elif word == "hundred":
             part = max(part, 1) * 100
-        elif word in _SCALES:
-            total, part = total + max(part, 1) * _SCALES[word], 0
+        elif word in SCALES:
+            total, part = total + max(part, 1) * SCALES[word], 0
         else:
             return None
-    return total + part
+    return Fraction(total + part)

@@ -1,0 +1,202 @@
+"""The math verifier beside Math-Verify: accuracy and CPU time, both in this one process.
+
+    python benchmarks/verify.py [--limit N] [--set NAME]…
+
+Method. Each set is pairs of a reference answer and a response with a label. Ours judges the whole
+response through a bench with one worker; Math-Verify gets the two answers as final-answer strings
+in a box (its own advice; raw strings do much worse), the reference of a worked solution cut out for
+it, and its own timeouts of 3 s. Both are warmed by one pair that needs algebra. Time is CPU time of
+this process and of its workers, each policy's caches of parsed answers filled by its first run and
+so colder for the first. `unsure` is the share that is neither right nor wrong.
+`label` is the set's own; in prime and qwen it comes from other graders and errs more often than
+either column (see tests/verify/math.tsv), so read `agreement`, not `accuracy`, there.
+Sets other than `builtin` come from TRACECRAFT_DATA (default ../shared/data) where that exists.
+"""
+
+import argparse
+import csv
+import gzip
+import json
+import logging
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tracecraft.verify.bench import Bench
+from tracecraft.verify.extract import extracted
+from tracecraft.verify.math import Math
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("TRACECRAFT_DATA", ROOT.parent / "shared/data"))
+
+
+@dataclass(frozen=True)
+class Pair:
+    reference: str
+    response: str
+    right: bool
+
+
+def rows(path: Path) -> Iterator[dict[str, Any]]:
+    data = path.read_bytes()
+    text = gzip.decompress(data) if path.suffix == ".gz" else data
+    yield from (json.loads(line) for line in text.decode().splitlines() if line.strip())
+
+
+def builtin() -> Iterator[Pair]:
+    with (ROOT / "tests/verify/math.tsv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+            if row["policy"] == "lenient":
+                response = row["response"].replace("␤", "\n")
+                yield Pair(row["reference"], response, row["outcome"] == "correct")
+
+
+def tricky() -> Iterator[Pair]:
+    for row in rows(DATA / "answer_cases/cases.jsonl"):
+        if row["domain"] == "math":
+            yield Pair(row["gold"], f"\\boxed{{{row['answer']}}}", row["correct"])
+        elif row["domain"] == "math_response":
+            yield Pair(row["gold"], row["answer"], row["correct"])
+
+
+def gsm8k() -> Iterator[Pair]:
+    for row in rows(DATA / "math_gsm8k/example_model_solutions.jsonl.gz"):
+        for name in ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification"):
+            yield Pair(row["ground_truth"], row[name]["solution"], row[name]["is_correct"])
+
+
+def graded(folder: str, pattern: str = "*.jsonl.gz") -> Iterator[Pair]:
+    for path in sorted((DATA / folder).glob(pattern)):
+        for row in rows(path):
+            scores = row.get("score") or []
+            for response, score in zip(row["code"], scores, strict=False):
+                yield Pair(row.get("answer") or row["gt"], response, bool(score))
+
+
+def mathverify() -> Iterator[Pair]:
+    for path in sorted((DATA / "eq_mathverify_tests").glob("*.jsonl")):
+        for row in rows(path):
+            gold, given = row.get("gold"), row.get("pred")
+            if isinstance(gold, str) and isinstance(given, str) and row.get("strict") is not False:
+                yield Pair(gold, given, bool(row.get("expected", row.get("result"))))
+
+
+SETS: dict[str, Callable[[], Iterator[Pair]]] = {
+    "builtin": builtin,
+    "tricky": tricky,
+    "gsm8k": gsm8k,
+    "qwen": lambda: graded("eq_qwen_rm_maj_math_cot"),
+    "prime": lambda: graded("eq_prime_outputs"),
+    "skythought": lambda: graded("traces_skythought_math"),
+    "mathverify": mathverify,
+}
+
+
+def cpu() -> float:
+    """CPU seconds of this process, of its ended children, and of the workers that still wait."""
+    spent = 0.0
+    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+        usage = resource.getrusage(who)
+        spent += usage.ru_utime + usage.ru_stime
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == os.getpid():
+                spent += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return spent
+
+
+def ours(pairs: list[Pair], judge: Math, bench: Bench) -> list[bool | None]:
+    verdicts = bench.verdicts(
+        [judge] * len(pairs), [{"answer": p.reference, "response": p.response} for p in pairs]
+    )
+    told = {"correct": True, "incorrect": False}
+    return [told.get(v.outcome) for v in verdicts]
+
+
+def theirs(pairs: list[Pair]) -> list[bool | None]:
+    from math_verify import parse, verify
+
+    answers: list[bool | None] = []
+    for pair in pairs:
+        gold, given = (_final(t) for t in (pair.reference, pair.response))
+        if given is None:
+            answers.append(None)
+            continue
+        try:
+            left = parse(f"\\boxed{{{gold}}}", parsing_timeout=3)
+            right = parse(f"\\boxed{{{given}}}", parsing_timeout=3)
+            answers.append(bool(verify(left, right, timeout_seconds=3)))
+        except Exception:
+            answers.append(None)
+    return answers
+
+
+def _final(text: str) -> str | None:
+    found = extracted(text)
+    if found is None:
+        return text if len(text) < 200 else None
+    return found.answer
+
+
+def measured(
+    name: str, pairs: list[Pair], judge: Callable[[], list[bool | None]]
+) -> tuple[str, float]:
+    start = cpu()
+    told = judge()
+    spent = cpu() - start
+    right = [t for t, p in zip(told, pairs, strict=True) if p.right]
+    wrong = [t for t, p in zip(told, pairs, strict=True) if not p.right]
+    kept, refused = right.count(True), len(wrong) - wrong.count(True)
+    rate = len(pairs) / spent
+    line = (
+        f"{name:<22}{(kept + refused) / len(pairs):>9.3f}{kept / max(len(right), 1):>8.3f}"
+        f"{refused / max(len(wrong), 1):>8.3f}{wrong.count(True):>6}"
+        f"{told.count(None) / len(pairs):>8.3f}{rate:>10.0f}/s"
+    )
+    return line, rate
+
+
+WARM = Pair(r"\frac{n(n+1)}{2}", r"\boxed{\sum_{k=1}^{n} k}", right=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--limit", type=int, default=3_000, help="most pairs of a set")
+    parser.add_argument("--set", action="append", choices=list(SETS), dest="names")
+    chosen = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    judges = {policy: Math(policy=policy) for policy in ("lenient", "strict")}
+    print(f"{'':<22}{'accuracy':>9}{'recall':>8}{'spec':>8}{'fp':>6}{'unsure':>8}{'CPU':>12}")
+    with Bench(workers=1) as bench:
+        for judge in judges.values():
+            ours([WARM], judge, bench)
+        theirs([WARM])
+        for name in chosen.names or SETS:
+            try:
+                pairs = list(islice(SETS[name](), chosen.limit))
+            except FileNotFoundError:
+                pairs = []
+            print(f"{name}, {len(pairs)} pairs" if pairs else f"{name}: no data")
+            if pairs:
+                compare(pairs, judges, bench)
+
+
+def compare(pairs: list[Pair], judges: dict[str, Math], bench: Bench) -> None:
+    rates = []
+    for policy, judge in judges.items():
+        line, rate = measured(f"  ours, {policy}", pairs, partial(ours, pairs, judge, bench))
+        rates.append(rate)
+        print(line)
+    line, rate = measured("  Math-Verify", pairs, partial(theirs, pairs))
+    print(f"{line}   ours {rates[0] / rate:.1f} times as fast")
+
+
+if __name__ == "__main__":
+    main()
