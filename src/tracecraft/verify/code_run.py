@@ -240,6 +240,10 @@ def run_calls(sandbox: Sandbox, suite: Calls, program: Runnable, terms: Terms) -
     return _compare_calls(ran, len(suite.cases), limits, compare, all_tests=terms.all_tests)
 
 
+_EVALPLUS_SECONDS = 4.0
+"""For one call: evalplus 0.3.1, `DEFAULT_MIN_TIME_LIMIT`."""
+
+
 def expected_results(
     sandbox: Sandbox, suite: Differential, reference: Runnable, terms: Terms
 ) -> list[Any] | Report:

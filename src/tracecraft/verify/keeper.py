@@ -144,7 +144,7 @@ class Worker:
         *,
         trusted: bool = False,
     ) -> None:
-        self.owner = os.getpid()
+        self.owner, self.rung = os.getpid(), rung
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._complaints = memory_file()
         uid = FIRST_UID + slot if os.geteuid() == 0 else None
@@ -241,14 +241,17 @@ class Running:
         lent = list(job.pipes.values())
         fds |= {name: len(self._files) + i for i, name in enumerate(job.pipes)}
         first = len(self._files) + len(lent)
-        extra = [memory_file(c) for c in job.put.values()] + [memory_file() for _ in job.collect]
-        self._brought = dict(zip(job.collect, extra[len(job.put) :], strict=True))
+        put = dict(job.put)
+        if worker.rung == "namespaces" and b"/dev/stdin" in job.code:
+            put[".stdin"] = job.stdin  # where the device's name leads; there is no /proc
+        extra = [memory_file(c) for c in put.values()] + [memory_file() for _ in job.collect]
+        self._brought = dict(zip(job.collect, extra[len(put) :], strict=True))
         request = {
             "mode": job.mode,
             "limits": _limits(job.limits),
             "fds": fds,
-            "put": [[name, first + i] for i, name in enumerate(job.put)],
-            "collect": [[n, first + len(job.put) + i] for i, n in enumerate(job.collect)],
+            "put": [[name, first + i] for i, name in enumerate(put)],
+            "collect": [[n, first + len(put) + i] for i, n in enumerate(job.collect)],
             "argv": job.argv,
             "env": {
                 "PATH": "/usr/bin:/bin",
