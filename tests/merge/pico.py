@@ -1,6 +1,8 @@
 """Pico checkpoints: Llamas of two layers with a tokenizer and a chat template of their own."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,3 +141,33 @@ def weights_of(root: Path) -> dict[str, np.ndarray]:
 
 def contents(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+MERGE = """
+import sys
+from pathlib import Path
+from tracecraft.errors import TracecraftError
+from tracecraft.merge import merge_pair
+base, other, out = map(Path, sys.argv[1:4])
+try:
+    merge_pair(base, other, out)
+except TracecraftError as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
+
+
+def merging(*folders: Path, **options) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", MERGE, *map(str, folders)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+
+
+def edited(root: Path, name: str, change) -> None:
+    from safetensors.numpy import save_file
+
+    weights = weights_of(root)
+    change(weights)
+    save_file(weights, root / name, {"format": "pt"})
+
+
+def a_nan(weights):
+    weights["model.layers.1.mlp.up_proj.weight"][9, 4] = np.nan

@@ -53,7 +53,7 @@ def test_a_plan_says_what_is_wrong_with_it():
     def bound(*steps):
         return MergePlan.bind([dict(zip(("name", "into", "other"), s, strict=True)) for s in steps])
 
-    with pytest.raises(RecipeError, match="merge.*lists no merges"):
+    with pytest.raises(RecipeError, match=r"merge.*lists no merges"):
         MergePlan.bind([])
     with pytest.raises(RecipeError, match="two merges are named 'a'"):
         bound(("a", "x", "y"), ("a", "y", "x"))

@@ -21,6 +21,10 @@ WHOLE = 1_000_000
 """The most weights whose scores the reference sorts whole; also the size of its samples."""
 
 
+Score = Callable[..., Any]
+"""First and last row, and places among their weights; gives the scores there."""
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Torch works on one thread: the sum of one long row is rounded in the order of the threads."""
@@ -65,9 +69,11 @@ def fuse_reference(
 
     kl = torch.cat(pair.each(importance)) if pair.size else torch.empty(0, 1)
 
-    def score(first: int, last: int) -> Any:
-        base, other = operands(first, last)
-        return (other - base).abs() * kl[first:last]
+    def score(first: int, last: int, places: Any = slice(None)) -> Any:
+        """Scores of a block, or of those places of it."""
+        base, other = (part.reshape(-1)[places] for part in operands(first, last))
+        each = kl[first:last].expand(last - first, pair.width).reshape(-1)[places]
+        return (other - base).abs() * each
 
     tau = _threshold(pair, score, seed)
 
@@ -92,13 +98,13 @@ def fuse_reference(
     )
 
 
-def _threshold(pair: Operands, score: Callable[[int, int], Any], seed: int) -> Any:
+def _threshold(pair: Operands, score: Score, seed: int) -> Any:
     import torch
 
     if pair.size == 0:
         return torch.tensor(torch.inf)
     if pair.size <= WHOLE:
-        scores = torch.cat([part.reshape(-1) for part in pair.each(score)]).sort().values
+        scores = torch.cat(pair.each(score)).sort().values
         first, median, third = (scores[int(q * (pair.size - 1))] for q in QUARTILES)
     else:
         samples = [_sample(pair, score, np.random.SeedSequence((seed, draw))) for draw in (0, 1)]
@@ -109,7 +115,7 @@ def _threshold(pair: Operands, score: Callable[[int, int], Any], seed: int) -> A
     return median + 1.5 * (third - first)
 
 
-def _sample(pair: Operands, score: Callable[[int, int], Any], seed: np.random.SeedSequence) -> Any:
+def _sample(pair: Operands, score: Score, seed: np.random.SeedSequence) -> Any:
     """A million scores without repeats, sorted: each set of so many is as likely as another."""
     import torch
 
@@ -126,7 +132,7 @@ def _sample(pair: Operands, score: Callable[[int, int], Any], seed: np.random.Se
         places = np.random.default_rng(seeds[first]).choice(
             size, wanted[first], replace=False, shuffle=False
         )
-        return score(first, last).reshape(-1)[torch.from_numpy(places)]
+        return score(first, last, torch.from_numpy(places))
 
     return torch.cat(pair.each(work)).sort().values
 
