@@ -124,7 +124,9 @@ def scored(name: str, given: Corpus, dropped: np.ndarray, cpu: float, wall: floa
     )
 
 
-def timed(tool: Callable[[list[str]], np.ndarray], texts: list[str]) -> tuple[np.ndarray, float, float]:
+def timed(
+    tool: Callable[[list[str]], np.ndarray], texts: list[str]
+) -> tuple[np.ndarray, float, float]:
     tool(texts[:1_500])
     cpu, wall = time.process_time(), time.perf_counter()
     dropped = tool(texts)
@@ -248,7 +250,9 @@ def datatrove(texts: list[str]) -> np.ndarray:
 
 def table(scores: Sequence[Score]) -> None:
     best = scores[0]
-    print(f"{'tool':<34}{'CPU s':>8}{'wall s':>8}{'× ours':>8}{'recall':>9}{'precision':>11}{'lost':>6}")
+    print(
+        f"{'tool':<34}{'CPU s':>8}{'wall s':>8}{'× ours':>8}{'recall':>9}{'precision':>11}{'lost':>6}"
+    )
     for s in scores:
         print(
             f"{s.name:<34}{s.cpu:>8.2f}{s.wall:>8.2f}{s.cpu / best.cpu:>8.1f}"
@@ -291,10 +295,15 @@ def peak_mb() -> float:
 
 def curve() -> None:
     """Short rows, each size in a process of its own: time and memory over that of the input."""
-    print(f"{'rows':>10}{'MB':>8}{'CPU s':>9}{'µs a row':>10}{'peak MB':>9}{'added bytes a row':>19}")
+    print(
+        f"{'rows':>10}{'MB':>8}{'CPU s':>9}{'µs a row':>10}{'peak MB':>9}{'added bytes a row':>19}"
+    )
     for rows in (2_000, 20_000, 200_000, 2_000_000):
         told = subprocess.run(
-            [sys.executable, __file__, "--row", str(rows)], capture_output=True, text=True, check=True
+            [sys.executable, __file__, "--row", str(rows)],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         print(told.stdout.rstrip())
 
@@ -324,8 +333,10 @@ def row(rows: int) -> None:
         cpu = time.process_time() - cpu
         assert marks.height == rows, path
         added = max(peak_mb() - before, 0) * 1e6 / rows
-        print(f"{rows:>10,}{size / 1e6:>8.0f}{cpu:>9.2f}{cpu / rows * 1e6:>10.1f}"
-              f"{peak_mb():>9.0f}{added:>19.0f}")
+        print(
+            f"{rows:>10,}{size / 1e6:>8.0f}{cpu:>9.2f}{cpu / rows * 1e6:>10.1f}"
+            f"{peak_mb():>9.0f}{added:>19.0f}"
+        )
 
 
 def crowd(documents: int) -> None:
