@@ -45,6 +45,7 @@ HEAVY = LODGERS.keys() - {"rich", "typer"}
 """Never imported before the function that needs it runs."""
 WRITERS = {"store", "history", "segment", "publish", "merge", "cli"} | {
     "curate/benchmarks",  # packs the benchmarks' statements into one file
+    "train/trl",  # the log of its workers
     "distill/embedded",  # unpacks a teacher into the cache
     "verify/selftest",  # tries what its own sandbox forbids
 }
