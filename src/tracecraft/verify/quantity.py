@@ -1,0 +1,224 @@
+"""Quantities with units, chemical formulas and equations; what is neither goes to mathematics."""
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from tracecraft.schema import Verdict
+from tracecraft.verify.amounts import Amount, amount
+from tracecraft.verify.decide import decided
+from tracecraft.verify.dimensions import Unit, unit
+from tracecraft.verify.extract import Extract, extracted
+from tracecraft.verify.formula import chemical
+from tracecraft.verify.normalise import normalised
+from tracecraft.verify.ruling import Ruling, no, yes
+from tracecraft.verify.verifier import Doubt, Verifier
+
+__all__ = ["Quantity", "measured"]
+
+_USUAL = Fraction(1, 100)
+_COARSEST = Fraction(1, 20)
+"""What a reference's last digit may grant at most: SciBench's own tolerance."""
+_BEHIND = re.compile(
+    r"\$*[\s~]*(?:\\[,;:! ]\s*)*(?P<unit>(?:\\(?:text|mathrm|textbf)\s*\{[^{}]*\}(?:\^\{?-?\d+\}?)?|[A-Za-z%°µμΩÅ]+(?:\^\{?-?\d+\}?|[²³])?"
+    r"|\^?\\circ|[/·]|\\cdot|\\%|\s(?=[a-zA-Z/(\\])|[()])+)"
+)
+
+
+class Quantity(Verifier, use="quantity", version=1):
+    """Compare value, unit and sign of the final answer with the reference quantity.
+
+    The reference may have its unit in a column `unit`, and a power of ten in that unit, as
+    SciBench's have. A whole number without a unit must be met exactly. Formulas and reaction
+    equations are compared as such; anything else as mathematics.
+    """
+
+    policy: Literal["strict", "lenient"] = "lenient"
+    """`strict` grants no convention: a unit that one side leaves out, a lost percent sign or a
+    formula that is right in its composition alone is unverifiable. For training data."""
+    tolerance: float | None = Field(default=None, ge=0, lt=1)
+    """The data set's own relative tolerance; without one, the larger of 1% and half a unit of
+    the reference's last digit, the latter at most 5%."""
+
+    columns: ClassVar[tuple[str, ...] | None] = ("answer", "unit")
+    seconds: ClassVar[float] = 5.0
+    memory: ClassVar[int] = 1 << 30
+
+    def glance(self, problem: Mapping[str, Any], response: str) -> Verdict | Doubt:
+        """The verdict where our own tables know the units."""
+        reference = _reference(problem)
+        found = extracted(response)
+        if found is None:
+            return Verdict("unverifiable", detail="no answer found")
+        answer = _with_unit_behind(response, found)
+        ruling = self.ruled(reference, answer)
+        if ruling.final:
+            return self._verdict(ruling, answer, found.method, (found.start, found.end))
+        return Doubt((reference, answer, found.method), answer, (found.start, found.end))
+
+    def ruled(self, reference: str, answer: str) -> Ruling:
+        """The ruling on two final answers."""
+        want, given = amount(reference), amount(answer)
+        if want is not None and given is not None:
+            return measured(want, given, self.tolerance)
+        chemistry = chemical(reference, answer) if want is None else None
+        if chemistry is not None:
+            return chemistry
+        if want is not None:
+            computed = _computed(answer)
+            if computed is not None:
+                return measured(want, computed, self.tolerance)
+        return decided(reference, answer)
+
+    def settle(self, *question: str) -> Verdict:
+        """The verdict of pint on units, or of Math-Verify on formulas, that `glance` left open."""
+        reference, answer, method = question
+        want, given = amount(reference), amount(answer)
+        if want is not None and given is not None:
+            from tracecraft.verify.pints import rate
+
+            factor = rate(given.unit, want.unit)
+            return self._verdict(measured(want, given, self.tolerance, factor), answer, method)
+        from tracecraft.verify.symbolic import symbolic
+
+        ruling = symbolic(normalised(reference), normalised(answer))
+        return self._verdict(ruling, answer, method)
+
+    def judge(self, problem: Mapping[str, Any], response: str) -> Verdict:
+        """Both in one go; may take long, so call it where it can be killed."""
+        seen = self.glance(problem, response)
+        if isinstance(seen, Verdict):
+            return seen
+        verdict = self.settle(*seen.question)
+        return Verdict(verdict.outcome, seen.extracted, verdict.detail, seen.span)
+
+    def warm(self) -> None:
+        from tracecraft.verify.pints import registry
+        from tracecraft.verify.symbolic import prepare
+
+        prepare()
+        registry()
+
+    def _verdict(
+        self, ruling: Ruling, answer: str, method: str, span: tuple[int, int] | None = None
+    ) -> Verdict:
+        detail = f"{method}: {ruling.rule}"
+        detail += f" ({', '.join(ruling.flags)})" if ruling.flags else ""
+        if ruling.holds is None or (not ruling.holds and method == "tail"):
+            outcome = "unverifiable"
+        elif ruling.holds and ruling.flags and self.policy == "strict":
+            outcome = "unverifiable"
+            detail = f"{method}: only by convention: {', '.join(ruling.flags)}"
+        else:
+            outcome = "correct" if ruling.holds else "incorrect"
+        return Verdict(outcome, answer, detail, span)
+
+
+def measured(
+    want: Amount, given: Amount, tolerance: float | None = None, rate: Fraction | None = None
+) -> Ruling:
+    """Whether a quantity meets the wanted one.
+
+    Args:
+        tolerance: relative; None as the option says.
+        rate: how many of the wanted unit one of the given is, where other tables know; 0 if
+            they measure different things.
+    """
+    flags: tuple[str, ...] = ()
+    value = given.value
+    if want.unit is None or given.unit is None:
+        if want.unit is not None or given.unit is not None:
+            flags = ("unit missing",)
+    elif rate is not None:
+        if not rate:
+            return no("another unit")
+        value *= rate
+    elif want.unit.dimension == given.unit.dimension and not want.unit.unknown:
+        value = _converted(value, given.unit, want.unit)
+    elif want.unit.unknown or given.unit.unknown:
+        if (
+            want.unit.name.casefold() != given.unit.name.casefold()
+            and want.unit.unknown != given.unit.unknown
+        ):
+            return Ruling(holds=None, rule="units that the table lacks", final=False)
+    else:
+        return no("another unit")
+    if _close(want, given, value, tolerance):
+        return yes("quantity", *flags)
+    if flags and (lost := want.unit or given.unit) is not None and lost.percent:
+        scaled = value * 100 if want.unit is not None else value / 100
+        if _close(want, given, scaled, tolerance):
+            return yes("quantity", "percent")
+    return no("another value")
+
+
+def _converted(value: Fraction, own: Unit, into: Unit) -> Fraction:
+    """The value in another unit of the same dimension; scales of temperature by their zeros."""
+    return (value * own.factor + own.offset - into.offset) / into.factor
+
+
+def _close(want: Amount, given: Amount, value: Fraction, tolerance: float | None) -> bool:
+    if value == want.value:
+        return True
+    if not want.value or (value > 0) != (want.value > 0):
+        return False
+    if want.integer and want.unit is None and given.unit is None:
+        return tolerance is not None and not given.integer and abs(value - want.value) < Fraction(1, 2) and (
+            abs(value - want.value) <= Fraction(tolerance) * abs(want.value)
+        )  # fmt: skip
+    off = abs(value - want.value)
+    size = abs(want.value)
+    if tolerance is not None:
+        return off <= Fraction(tolerance) * size
+    granted = max(_USUAL * size, min(want.step / 2, _COARSEST * size))
+    return off <= max(granted, want.error or 0)
+
+
+def _reference(problem: Mapping[str, Any]) -> str:
+    answer, measure = str(problem["answer"]).strip(), problem.get("unit")
+    boxed = extracted(answer, loose=False) if "\\boxed" in answer else None
+    answer = answer if boxed is None else boxed.answer
+    if isinstance(measure, str) and measure.strip():
+        alone = amount(answer)
+        if alone is None or alone.unit is None:
+            return f"{answer} {measure.strip()}"
+    return answer
+
+
+def _with_unit_behind(response: str, found: Extract) -> str:
+    """The answer, with the unit that stands right behind its box."""
+    if found.method not in {"box", "tail", "announced"}:
+        return found.answer
+    plain = amount(found.answer)
+    if plain is None or plain.unit is not None:
+        return found.answer
+    match = _BEHIND.match(response, found.end)
+    if match is None or "\n" in match.group(0):
+        return found.answer
+    measure = unit(match.group("unit"))
+    if measure is None or measure.unknown:
+        return found.answer
+    return f"{found.answer} {match.group('unit').strip()}"
+
+
+def _computed(answer: str) -> Amount | None:
+    r"""The value of an expression with its unit, as `\frac{\pi}{2} \text{ m}` and `2\sqrt{3}` are."""
+    from tracecraft.verify.evaluate import real
+    from tracecraft.verify.grammar import Unparsed, parsed
+    from tracecraft.verify.guards import refused
+    from tracecraft.verify.units import split_unit
+
+    plain = normalised(re.split(r"=|\\approx|≈", answer)[-1])
+    head, name = split_unit(plain)
+    if refused(head) is not None or len(head) > 200:
+        return None
+    try:
+        value = real(parsed(head))
+    except (Unparsed, ValueError, RecursionError, OverflowError):
+        return None
+    if value is None or value != value or abs(value) == float("inf"):
+        return None
+    return Amount(Fraction(value), Fraction(0), 0, integer=False, unit=unit(name) if name else None)
