@@ -1,4 +1,4 @@
-"""Order statistics of scores too many to sort: bracket by a sample, count, sort what is between."""
+"""Order statistics of scores too many to sort: bracketed by a sample, counted, then selected."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,14 +52,14 @@ def select(ranks: list[int], edges: Edges, blocks: list[Bracket]) -> list[float]
     if any(block.missed for block in blocks):
         return None
     below = np.sum([block.below for block in blocks], axis=0)
-    values = np.sort(np.concatenate([block.inside for block in blocks]))
-    starts = np.searchsorted(values, edges.low)
-    ends = np.searchsorted(values, edges.high)
+    values = np.concatenate([block.inside for block in blocks])
     found = []
-    for rank, under, start, end in zip(ranks, below, starts, ends, strict=True):
-        if not under <= rank < under + end - start:
+    for rank, under, low, high in zip(ranks, below, edges.low, edges.high, strict=True):
+        inside = values[(values >= low) & (values < high)]
+        place = int(rank - under)
+        if not 0 <= place < len(inside):
             return None
-        found.append(float(values[start + rank - under]))
+        found.append(float(np.partition(inside, place)[place]))
     return found
 
 
