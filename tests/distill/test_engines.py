@@ -14,8 +14,6 @@ from tracecraft.errors import EngineError
 
 pytest.importorskip("transformers")
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # torch and vLLM warn at import, and in threads
-
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=24)
 
 

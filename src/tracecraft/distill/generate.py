@@ -1,6 +1,5 @@
 """Problems × samples → traces, by way of the completion ledger."""
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -13,8 +12,8 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from tracecraft.completions import Completions
-from tracecraft.distill.engine import Completion, Engine, Request, Sampling, Session
 from tracecraft.distill.prompt import MATH, OPENING, fill, load_template
+from tracecraft.engine import Completion, Engine, Request, Sampling, Session, request
 from tracecraft.plugin import Volatile, digest
 from tracecraft.schema import PROBLEM, TRACE
 from tracecraft.stage import Ask, Desk, Progress, Stage
@@ -87,20 +86,6 @@ class Generate(Stage, use="generate", version=1):
     def open(self, desk: Desk) -> Iterator[Ask]:
         with ExitStack() as stack:
             yield _Round(self, desk, stack).traces
-
-
-def request(prompt: str, index: int, teacher: str, sampling: Sampling) -> Request:
-    """One sample of a problem: its key in the ledger, and its own seed.
-
-    The key holds all that decides a completion and not how it was had, so a teacher at a
-    revision is the same behind any engine. The seed hangs on prompt and index alone: no other
-    problem, no order and no number of samples can move it.
-    """
-    key = digest([prompt, teacher, sampling.model_dump(mode="json"), index], 16)
-    text = f"{sampling.seed}|{index}|{prompt}".encode()
-    seed = int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
-    own = sampling.model_copy(update={"seed": seed >> 1})  # 31 bits: what every engine takes
-    return Request(key, prompt, own, index)
 
 
 class _Round:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -128,6 +129,9 @@ def _short(value: Any) -> str:
 
 @lru_cache(maxsize=8)
 def _tokenizer(place: str, revision: str | None) -> Any:
+    if "torch" not in sys.modules:  # which reads these once, as it is imported
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         from transformers import AutoTokenizer
     except ImportError:
