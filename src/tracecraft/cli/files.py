@@ -1,5 +1,6 @@
 """Stages as commands over files: rows in, the same rows out with what the stage adds."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -16,11 +17,16 @@ from tracecraft.cli.app import AsJson, app, stderr
 from tracecraft.cli.show import print_json
 from tracecraft.cli.watch import duration
 from tracecraft.errors import DataError, UsageError
-from tracecraft.schema import DROPPED
+from tracecraft.schema import DROPPED, OPTIONAL, VERDICT
 from tracecraft.stage import Desk, Progress, Stage
+
+log = logging.getLogger(__name__)
 
 ALIASES = {"reference": "answer", "problem": "statement", "question": "statement"}
 """What `--map` also understands for a column of ours."""
+
+DECISIVE = {True: ("outcome", "response"), False: ("statement", "answer")}
+"""Columns that a filter of traces, or of problems, can't do without where its rules name them."""
 
 NESTED = {
     "statement": False,
@@ -123,9 +129,9 @@ def filter_rows(
 ) -> None:
     """Drop rows by declared rules, each drop with its rule."""
     table = _read(files, mapping)
-    columns = [*table.columns, *_mapped(mapping)]
+    columns = list(dict.fromkeys([*VERDICT, *OPTIONAL, *table.columns]))
     stage = _stage({"use": "filter", "rules": rules, "columns": columns}, None)
-    ours = _as_ours(table, mapping, tuple(stage.needs()[0].names()), files)
+    ours = _judgeable(stage, table, mapping, files)
     if what_if:
         _what_if(stage, ours, as_json=as_json)
     elif out is None:
@@ -213,6 +219,20 @@ def _as_ours(
     return table.with_columns(read)
 
 
+def _judgeable(
+    stage: Stage, table: pl.DataFrame, mapping: list[str] | None, files: list[Path]
+) -> pl.DataFrame:
+    """The rows as rules read them; a lesser column that a file lacks is null, which is said."""
+    needs = stage.needs()[0]
+    decisive = DECISIVE["response" in needs]
+    required = tuple(name for name in needs if name in decisive)
+    ours = _as_ours(table, mapping, required, files)
+    lacking = [name for name in needs if name not in ours.columns]
+    if lacking:
+        log.warning("no column %s: rules about it drop nothing", ", ".join(lacking))
+    return ours.with_columns(pl.lit(None, needs[name]).alias(name) for name in lacking)
+
+
 def _mapped(mapping: list[str] | None) -> dict[str, str]:
     pairs = {}
     for text in mapping or []:
@@ -244,7 +264,7 @@ def _what_if(stage: Stage, ours: pl.DataFrame, *, as_json: bool) -> None:
     if as_json:
         print_json(report.as_dict())
     else:
-        stderr.print(str(report), highlight=False, markup=False)
+        stderr.print(str(report), highlight=False, markup=False, soft_wrap=True)
 
 
 def _tell(told: Mapping[str, Any], seconds: float, *, as_json: bool) -> None:
