@@ -29,6 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,7 @@ def truth(texts: Sequence[str], family: np.ndarray) -> np.ndarray:
         if len(members) < 2:
             continue
         hashes, begins = word_hashes([texts[i] for i in members], fold=False)
-        found = [shingles(hashes[a:b], NGRAM) for a, b in zip(begins, begins[1:], strict=False)]
+        found = [shingles(hashes[a:b], NGRAM) for a, b in pairwise(begins)]
         for a in range(len(members)):
             for b in range(a + 1, len(members)):
                 if similarity(found[a], found[b]) >= THRESHOLD:
@@ -250,9 +251,15 @@ def datatrove(texts: list[str]) -> np.ndarray:
 
 def table(scores: Sequence[Score]) -> None:
     best = scores[0]
-    print(
-        f"{'tool':<34}{'CPU s':>8}{'wall s':>8}{'× ours':>8}{'recall':>9}{'precision':>11}{'lost':>6}"
+    heads = (
+        ("CPU s", 8),
+        ("wall s", 8),
+        ("× ours", 8),
+        ("recall", 9),
+        ("precision", 11),
+        ("lost", 6),
     )
+    print(f"{'tool':<34}" + "".join(f"{head:>{width}}" for head, width in heads))
     for s in scores:
         print(
             f"{s.name:<34}{s.cpu:>8.2f}{s.wall:>8.2f}{s.cpu / best.cpu:>8.1f}"

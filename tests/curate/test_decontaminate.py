@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from conftest import shared_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import shared_data
 from tracecraft.curate import benchmarks, leaks
 from tracecraft.curate.benchmarks import PRESETS, freeze
 from tracecraft.curate.decontaminate import Decontaminate
@@ -230,7 +230,8 @@ def test_presets_are_pinned():
 
 def real_rows(name: str, column: str) -> list[str]:
     path = shared_data(name)
-    body = gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes()
+    body = path.read_bytes()
+    body = gzip.decompress(body) if path.suffix == ".gz" else body
     lines = json.loads(body) if body.startswith(b"[") else map(json.loads, body.splitlines())
     return [line[column] for line in lines]
 

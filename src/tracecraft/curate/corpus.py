@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-BATCH_BYTES = 64_000_000
+BATCH_BYTES = 32_000_000
 """Text that one piece holds, roughly."""
 PROBE_ROWS = 256
 """Rows at the top of a table whose length stands for all."""

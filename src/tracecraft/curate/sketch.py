@@ -29,6 +29,7 @@ PAD = 160
 """Bytes of scratch beyond a text: a block of spaces and the reach of a 16-byte load."""
 EDGES = 16
 """Room beyond the edges of a text: a last one, and what `split` writes too much."""
+READY = True
 SHELF = 8
 """Texts whose shingles are at hand: those of one small cluster."""
 BLANKS = u64(0x2020202020202020)
@@ -78,7 +79,7 @@ def split(base, size, edges):
         turns = blank ^ ((blank << u64(1)) | carry)
         carry = blank >> u64(63)
         at = count
-        count += np.int64(ones(turns))
+        count += int(ones(turns))
         while turns != 0:
             for k in range(6):
                 edges[at + k] = block + np.int64(trailing_zeros(turns))
@@ -194,7 +195,8 @@ def sketch(
 ):
     """Content, number of shingles, band keys and (where there is room) signature of each text.
 
-    A text that is not ready (see `shingled`) gets the number -1 and nothing else. Shingles in the table `stop` (one empty slot: none) count for content, not for signatures.
+    A text that is not ready (see `shingled`) gets the number -1 and nothing else. Shingles in
+    the table `stop` (one empty slot: none) count for content, not for signatures.
     """
     longest = sizes.max() if sizes.shape[0] else 0
     scratch = np.empty(longest + PAD, np.uint8)
@@ -316,7 +318,7 @@ def compare(addresses, sizes, lower, ngram, left, right, parents, threshold, out
             if kept[place] != text:
                 kept[place] = text
                 counts[place] = shingled(
-                    addresses[text], sizes[text], lower, True, ngram,
+                    addresses[text], sizes[text], lower, READY, ngram,
                     scratch, edges, hashes, shelf[place],
                 )  # fmt: skip
         if x != at or used + counts[j] > size // 2:  # full of those it met, or of another's
