@@ -70,6 +70,6 @@ def train(data: Path, into: Path, **options: Any) -> list[Progress]:
     into.mkdir(parents=True, exist_ok=True)
     desk = Desk(scratch=into.with_name(f"{into.name}-scratch"), report=told.append)
     few = {"epochs": 2, "batch": 4, "context": 512, "lr": 1e-3, "packing": "none"}
-    branch = Train.bind({"use": "train", **few, **options})
+    branch = Train.bind({**few, **options})
     branch((data,), into, desk)
     return told

@@ -65,7 +65,7 @@ def test_packed_in_blocks_or_one_by_one_the_loss_is_the_same_and_packed_plainly_
     data, student, tmp_path
 ):
     # Gradients of all examples make one step, so each loss is the mean over the same tokens.
-    options = {"backbone": str(student), "domain": "math", "epochs": 3, "warmup": 0.0, "lr": 1e-3}
+    options = {"backbone": str(student), "domain": "math", "epochs": 4, "warmup": 0.0, "lr": 1e-2}
     none = train(data, tmp_path / "none", batch=16, **options)
     block = train(data, tmp_path / "block", batch=16, packing="block", context=1000, **options)
     plain = train(data, tmp_path / "plain", batch=16, packing="plain", context=1000, **options)
@@ -73,7 +73,7 @@ def test_packed_in_blocks_or_one_by_one_the_loss_is_the_same_and_packed_plainly_
     assert block[-1].facts["rows"] == plain[-1].facts["rows"] < 10
     alone = losses(tmp_path / "none")
     assert losses(tmp_path / "block") == pytest.approx(alone, rel=1e-5)
-    assert abs(losses(tmp_path / "plain")[0] - alone[0]) > 1e-4 * alone[0]
+    assert abs(losses(tmp_path / "plain")[-1] - alone[-1]) > 1e-3
 
 
 def test_the_loss_is_on_the_answer_alone(data, student, tmp_path):
@@ -85,10 +85,9 @@ def test_the_loss_is_on_the_answer_alone(data, student, tmp_path):
     model = AutoModelForCausalLM.from_pretrained(student)
     first = min((step["loss"], step) for step in history(tmp_path / "out") if step["step"] == 1)[0]
     expected = []
+    asked = {"tokenize": False, "add_generation_prompt": True}
     for talk_ in TALKS[:3]:
-        prompt = tokenizer.apply_chat_template(
-            talk_[:1], tokenize=False, add_generation_prompt=True
-        )
+        prompt = tokenizer.apply_chat_template(talk_[:1], **asked)
         given = len(tokenizer(prompt)["input_ids"])
         ids = torch.tensor([tokenizer(prompt + talk_[1]["content"] + "<|im_end|>")["input_ids"]])
         with torch.no_grad():
@@ -147,7 +146,7 @@ def test_a_domain_that_is_not_there_is_named(data, student, tmp_path):
 )
 def test_a_backbone_that_is_not_there_is_seen_when_the_recipe_loads(name, told):
     with pytest.raises(RecipeError, match=told):
-        Train.bind({"use": "train", "backbone": name})
+        Train.bind({"backbone": name})
 
 
 def test_a_backbone_without_weights_is_an_error(data, student, tmp_path):
@@ -166,7 +165,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_is_saved(data, tmp_path):
     with torch.no_grad():
         model.model.norm.weight[0] = torch.nan
     model.save_pretrained(sick)
-    with pytest.raises(StageError, match="(loss|grad_norm) is nan at step 1; checkpoints before"):
+    with pytest.raises(StageError, match=r"(loss|grad_norm) is nan at step 1; checkpoints before"):
         train(data, tmp_path / "out", backbone=str(sick), trainer={"use": "trl", "save_every": 1})
     assert not list((tmp_path / "out-scratch/train/checkpoints").glob("checkpoint-*"))
 
@@ -184,9 +183,7 @@ def test_rows_on_a_device_change_speed_and_not_the_result(data, student, tmp_pat
     train(data, tmp_path / "four", trainer={"use": "trl", "per_device": 4}, **options)
     assert losses(tmp_path / "four") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
     few, many = ({"use": "trl", "per_device": n} for n in (1, 4))
-    assert Train.bind({"use": "train", "trainer": few}).identity() == (
-        Train.bind({"use": "train", "trainer": many}).identity()
-    )
+    assert Train.bind({"trainer": few}).identity() == (Train.bind({"trainer": many}).identity())
 
 
 def test_a_low_rank_branch_is_saved_as_a_whole_model(data, student, tmp_path):
@@ -219,7 +216,5 @@ def test_a_bfloat16_backbone_gives_a_bfloat16_branch(data, tmp_path):
 def test_the_key_follows_the_content_of_backbone_and_template(tmp_path):
     one, two = backbone(tmp_path / "one"), backbone(tmp_path / "two")
     other = backbone(tmp_path / "other", seed=1)
-    keys = [
-        Train.bind({"use": "train", "backbone": str(one)}).identity() for one in (one, two, other)
-    ]
+    keys = [Train.bind({"backbone": str(one)}).identity() for one in (one, two, other)]
     assert keys[0] == keys[1] != keys[2]

@@ -1,6 +1,5 @@
 """Examples on their way to a trainer: read as they lie, said through the gate, counted."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -93,7 +92,7 @@ class Tally:
     tokens: int = 0
     learnt: int = 0
     """Tokens inside the loss."""
-    dropped: Counter[str] = field(default_factory=Counter)
+    dropped: dict[str, int] = field(default_factory=dict)
     first: dict[str, str] = field(default_factory=dict)
     """The first example that each rule dropped."""
 
@@ -101,7 +100,7 @@ class Tally:
         """Count one example."""
         self.read += 1
         if isinstance(said, str):
-            self.dropped[said] += 1
+            self.dropped[said] = self.dropped.get(said, 0) + 1
             self.first.setdefault(said, example)
         else:
             self.kept += 1
@@ -121,7 +120,7 @@ class Tally:
         """
         told = "".join(
             f"\n  {rows} of {self.read}: {rule}, first {self.first[rule]}"
-            for rule, rows in self.dropped.most_common()
+            for rule, rows in sorted(self.dropped.items(), key=lambda told: -told[1])
         )
         if self.failed > tolerate * self.read:
             raise DataError(

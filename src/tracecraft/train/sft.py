@@ -215,9 +215,10 @@ def _save(task: Task, trainer: Any) -> None:
         model, state = _adapted(task, trainer)
     if trainer.accelerator.is_main_process:
         into = Path(task.into)
-        model.config.dtype = dtype
-        model.config.use_cache = getattr(config, "use_cache", True)  # off in training
         model.save_pretrained(into, state_dict=_cast(state, dtype))
+        model.config.dtype = dtype  # the model in memory is float32, and its cache is off
+        model.config.use_cache = getattr(config, "use_cache", True)
+        model.config.save_pretrained(into)
         trainer.processing_class.save_pretrained(into)
         if not served(into, task.stop):
             raise StageError(f"{into}: the saved model does not stop at token {task.stop}")
