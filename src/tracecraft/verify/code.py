@@ -15,18 +15,11 @@ from pydantic import Field
 
 from tracecraft.schema import Verdict
 from tracecraft.stage import Desk
+from tracecraft.verify.code_calls import expected_results, run_calls, run_differential
 from tracecraft.verify.code_check import run_program_tests
 from tracecraft.verify.code_extract import LANGUAGES, defines, extract, parses
 from tracecraft.verify.code_extract import Code as Found
-from tracecraft.verify.code_run import (
-    Report,
-    Runnable,
-    Terms,
-    expected_results,
-    run_calls,
-    run_differential,
-    run_stdio,
-)
+from tracecraft.verify.code_run import Report, Runnable, Terms, run_stdio
 from tracecraft.verify.code_tests import (
     BESIDE,
     BadTests,

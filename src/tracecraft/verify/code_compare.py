@@ -26,7 +26,7 @@ class Match:
 def compare_text(got: str, expected: str, rule: Rule = "lines", tolerance: float = 1e-6) -> Match:
     """Compare a program's output with the expected one.
 
-    Line ends, trailing blanks and trailing empty lines never count. Numbers written differently
+    Line ends, trailing blanks and empty lines at either end never count. Numbers written differently
     are equal as decimals; a number may be off by `tolerance`, absolute or relative, only where the
     expected text writes it with a point or an exponent.
 
@@ -64,7 +64,8 @@ def _lines(text: str) -> list[str]:
     lines = [line.rstrip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     while lines and not lines[-1]:
         lines.pop()
-    return lines
+    first = next((i for i, line in enumerate(lines) if line), 0)
+    return lines[first:]
 
 
 def _tokens(ours: list[str], theirs: list[str], tolerance: float, where: str) -> Match:

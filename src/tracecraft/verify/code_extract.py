@@ -184,7 +184,7 @@ def _unfenced(text: str, language: str, offset: int) -> Code | None:
     for first in starts[:20]:
         for last in range(len(lines), max(first, len(lines) - 200), -1):
             start, end = offsets[first], offsets[last]
-            ends_there = last == len(lines) or not lines[last - 1][0].isspace()
+            ends_there = last == len(lines) or not lines[last].startswith((" ", "\t"))
             if ends_there and parses(text[start:end]):
                 return Code(text[start:end], (offset + start, offset + end), "unfenced")
     return None

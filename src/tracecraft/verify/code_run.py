@@ -1,17 +1,12 @@
-"""Runs a program against its tests and says how it fared; what was expected stays out here."""
+"""Runs whole programs on what they read, and says how they fared; what was expected stays here."""
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
-from tracecraft.verify.code_compare import Match, compare_text, compare_value
-from tracecraft.verify.code_tests import Calls, Differential, Stdio
-from tracecraft.verify.codec import Undecodable, decode, encode
-from tracecraft.verify.evalplus import Agreement
+from tracecraft.verify.code_compare import Match, compare_text
+from tracecraft.verify.code_tests import Stdio
 from tracecraft.verify.sandbox import Job, Limits, Ran, Sandbox
 
-__all__ = ["Report", "Runnable", "how_it_ended", "run_calls", "run_differential", "run_stdio"]
+__all__ = ["Report", "Runnable", "Terms", "how_it_ended", "run_stdio"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,130 +142,3 @@ def _judged(
     except (IndexError, ValueError):
         accepted = ran.status == 0 and not said
     return Match(accepted, "checker" if accepted else f"checker: {' '.join(said)[:80]}")
-
-
-def _outcomes(ran: Ran) -> Iterator[dict[str, Any]]:
-    """What a run of calls reported, line by line; the program may have written anything."""
-    for line in ran.result.split(b"\n"):
-        if line:
-            try:
-                parsed = json.loads(line)
-            except (ValueError, RecursionError):
-                parsed = None
-            yield parsed if isinstance(parsed, dict) else {"e": "Unreadable", "m": "no result"}
-
-
-def call_job(
-    program: Runnable, entry: str, calls: list[Any], limits: Limits, *, prelude: bool, each: float
-) -> Job:
-    """The run of all calls of one function; the inputs are all that is told."""
-    spec = {"entry": entry, "module": "solution", "calls": calls, "limit": each, "prelude": prelude}
-    return Job(
-        "calls",
-        program.code,
-        spec=json.dumps(spec).encode(),
-        limits=limits,
-        put=dict(program.files),
-    )
-
-
-def _compare_calls(
-    ran: Ran, total: int, limits: Limits, compare: Any, *, all_tests: bool
-) -> Report:
-    passed, failed = 0, list[int]()
-    first: tuple[str, str] | None = None
-    outcomes = list(_outcomes(ran))
-    for index, outcome in enumerate(outcomes[:total]):
-        bad = _call_failed(outcome, index, compare)
-        if bad is None:
-            passed += 1
-            continue
-        failed.append(index)
-        first = first or (bad[0], f"test {index}: {bad[1]}")
-        if not all_tests:
-            break
-    if first is None and len(outcomes) < total:
-        status, why = how_it_ended(ran, limits) or ("runtime_error", "it left without returning")
-        index = len(outcomes)
-        # before the first result the program itself failed, not a test
-        first = (status, why if index == 0 else f"test {index}: {why}")
-        failed += range(index, total)
-    if first is not None:
-        return Report(first[0], passed, total, first[1], tuple(failed))
-    return Report("accepted", passed, total, "calls")
-
-
-_STATUSES = {"MemoryError": "memory_limit", "ModuleNotFoundError": "missing_package"}
-
-
-def _call_failed(outcome: dict[str, Any], index: int, compare: Any) -> tuple[str, str] | None:
-    if "v" not in outcome:
-        kind = str(outcome.get("e"))[:80]
-        status = _STATUSES.get(kind, "runtime_error")
-        return status, f"{kind}: {str(outcome.get('m'))[:160]}"
-    try:
-        got = decode(outcome["v"])
-    except Undecodable as error:
-        return "runtime_error", str(error)[:160]
-    match: Match = compare(index, got)
-    return None if match.same else ("wrong_answer", match.why)
-
-
-def _for_all(terms: Terms) -> Limits:
-    """One process makes all calls: it may take the whole budget, each call its own share."""
-    cpu = max(terms.limits.cpu, int(terms.budget))
-    return replace(terms.limits, cpu=cpu, wall=cpu + terms.limits.wall)
-
-
-def run_calls(sandbox: Sandbox, suite: Calls, program: Runnable, terms: Terms) -> Report:
-    """One process, all calls; results come back as plain data and are compared here."""
-    calls = [
-        [[encode(a) for a in c.args], {k: encode(v) for k, v in c.named.items()}]
-        for c in suite.cases
-    ]
-    limits = _for_all(terms)
-    job = call_job(
-        program, suite.entry, calls, limits, prelude=suite.prelude, each=float(terms.limits.cpu)
-    )
-    ran = sandbox.run(job, program.packages)
-
-    def compare(index: int, got: Any) -> Match:
-        return compare_value(got, suite.cases[index].expected, suite.how)
-
-    return _compare_calls(ran, len(suite.cases), limits, compare, all_tests=terms.all_tests)
-
-
-_EVALPLUS_SECONDS = 4.0
-"""For one call: evalplus 0.3.1, `DEFAULT_MIN_TIME_LIMIT`."""
-
-
-def expected_results(
-    sandbox: Sandbox, suite: Differential, reference: Runnable, terms: Terms
-) -> list[Any] | Report:
-    """What the reference returns for each input, or why it cannot be told."""
-    calls = [[[encode(a) for a in args], {}] for args in suite.inputs]
-    limits = _for_all(terms)
-    job = call_job(reference, suite.entry, calls, limits, prelude=False, each=30.0)
-    ran = sandbox.run(job, reference.packages, trusted=True)
-    outcomes = list(_outcomes(ran))
-    wrong = next((o for o in outcomes if "v" not in o), None)
-    if wrong is not None or len(outcomes) != len(suite.inputs):
-        said = wrong or how_it_ended(ran, limits)
-        return Report("bad_tests", 0, len(suite.inputs), f"the reference fails: {said}")
-    return [decode(o["v"]) for o in outcomes]
-
-
-def run_differential(
-    sandbox: Sandbox, suite: Differential, expected: list[Any], program: Runnable, terms: Terms
-) -> Report:
-    """As EvalPlus: the same calls as the reference, results compared by its rules."""
-    calls = [[[encode(a) for a in args], {}] for args in suite.inputs]
-    limits = _for_all(terms)
-    job = call_job(program, suite.entry, calls, limits, prelude=False, each=float(terms.limits.cpu))
-    ran = sandbox.run(job, program.packages)
-    agreement = Agreement(suite.entry, suite.atol)
-
-    def compare(index: int, got: Any) -> Match:
-        return agreement.of(suite.inputs[index], got, expected[index])
-
-    return _compare_calls(ran, len(suite.inputs), limits, compare, all_tests=terms.all_tests)

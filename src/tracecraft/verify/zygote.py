@@ -215,8 +215,9 @@ class Zygote:
             os.closerange(unused, unused + 1)
         os.closerange(kept, telling)
         os.closerange(telling + 1, telling + 64)
-        for signum in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(signum, signal.SIG_DFL)
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        if mode in ("binary", "command"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.umask(0o077)
         walls.tighten(limits, processes=limits["processes"] if self.kind != "landlock" else 0)
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)

@@ -1,0 +1,181 @@
+"""Calls of a program's function, made where the program is; the results are compared here."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tracecraft.verify.code_compare import Match, compare_value
+from tracecraft.verify.code_run import Report, Runnable, Terms, how_it_ended
+from tracecraft.verify.code_tests import Calls, Differential
+from tracecraft.verify.codec import Undecodable, decode, encode
+from tracecraft.verify.evalplus import Agreement
+from tracecraft.verify.sandbox import Job, Limits, Ran, Sandbox
+
+__all__ = ["expected_results", "run_calls", "run_differential"]
+
+_FIRST = 8
+"""Calls made before the others: most programs that fail do so here."""
+_EVALPLUS_SECONDS = 4.0
+"""For one call: evalplus 0.3.1, `DEFAULT_MIN_TIME_LIMIT`."""
+_STATUSES = {"MemoryError": "memory_limit", "ModuleNotFoundError": "missing_package"}
+
+Compare = Callable[[int, Any], Match]
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """Calls of one function, and what they may take."""
+
+    sandbox: Sandbox
+    program: Runnable
+    entry: str
+    calls: list[Any]
+    limits: Limits
+    each: float
+    """CPU seconds for one call."""
+    prelude: bool = False
+
+    def make(self, start: int, end: int, *, trusted: bool = False) -> Ran:
+        """One process makes these calls in turn; the inputs are all that it is told."""
+        spec = {
+            "entry": self.entry,
+            "module": "solution",
+            "calls": self.calls[start:end],
+            "limit": self.each,
+            "prelude": self.prelude,
+        }
+        job = Job(
+            "calls",
+            self.program.code,
+            spec=json.dumps(spec).encode(),
+            limits=self.limits,
+            put=dict(self.program.files),
+        )
+        return self.sandbox.run(job, self.program.packages, trusted=trusted)
+
+
+def _outcomes(ran: Ran) -> Iterator[dict[str, Any]]:
+    """What a run of calls reported, line by line; the program may have written anything."""
+    for line in ran.result.split(b"\n"):
+        if line:
+            try:
+                parsed = json.loads(line)
+            except (ValueError, RecursionError):
+                parsed = None
+            yield parsed if isinstance(parsed, dict) else {"e": "Unreadable", "m": "no result"}
+
+
+class _Tally:
+    """What is known so far of the tests."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.passed = total, 0
+        self.failed: list[int] = []
+        self.first: tuple[str, str] | None = None
+
+    def fail(self, index: int, status: str, why: str) -> None:
+        """One test failed; the first that does names the status."""
+        self.failed.append(index)
+        self.first = self.first or (status, why)
+
+    def report(self) -> Report:
+        """All of it."""
+        if self.first is None:
+            return Report("accepted", self.passed, self.total, "calls")
+        status, why = self.first
+        return Report(status, self.passed, self.total, why, tuple(self.failed))
+
+
+def _run(rounds: _Round, compare: Compare, terms: Terms) -> Report:
+    """All calls, or up to the first that fails."""
+    tally, start, total = _Tally(len(rounds.calls)), 0, len(rounds.calls)
+    while start < total:
+        end = total if start or terms.all_tests else min(_FIRST, total)
+        ran = rounds.make(start, end)
+        outcomes = list(_outcomes(ran))[: end - start]
+        for index, outcome in enumerate(outcomes, start):
+            bad = _failed(outcome, index, compare)
+            if bad is None:
+                tally.passed += 1
+                continue
+            tally.fail(index, bad[0], f"test {index}: {bad[1]}")
+            if not terms.all_tests:
+                return tally.report()
+        start += len(outcomes)
+        if start < end:
+            bad = how_it_ended(ran, rounds.limits) or ("runtime_error", "it left without returning")
+            # before the first result it is the program that failed, not a test
+            tally.fail(start, bad[0], f"test {start}: {bad[1]}" if outcomes or start else bad[1])
+            if not outcomes or not terms.all_tests:
+                break
+            start += 1
+    return tally.report()
+
+
+def _failed(outcome: dict[str, Any], index: int, compare: Compare) -> tuple[str, str] | None:
+    if "v" not in outcome:
+        kind = str(outcome.get("e"))[:80]
+        status = _STATUSES.get(kind, "runtime_error")
+        return status, f"{kind}: {str(outcome.get('m'))[:160]}"
+    try:
+        got = decode(outcome["v"])
+    except Undecodable as error:
+        return "runtime_error", str(error)[:160]
+    match = compare(index, got)
+    return None if match.same else ("wrong_answer", match.why)
+
+
+def _for_all(terms: Terms) -> Limits:
+    """One process makes all calls: it may take the whole budget, each call its own share."""
+    cpu = max(terms.limits.cpu, int(terms.budget))
+    return replace(terms.limits, cpu=cpu, wall=cpu + terms.limits.wall)
+
+
+def run_calls(sandbox: Sandbox, suite: Calls, program: Runnable, terms: Terms) -> Report:
+    """Calls with the results they should have; results come back as plain data."""
+    calls = [
+        [[encode(a) for a in c.args], {k: encode(v) for k, v in c.named.items()}]
+        for c in suite.cases
+    ]
+    each = float(terms.limits.cpu)
+    rounds = _Round(sandbox, program, suite.entry, calls, _for_all(terms), each, suite.prelude)
+
+    def compare(index: int, got: Any) -> Match:
+        return compare_value(got, suite.cases[index].expected, suite.how)
+
+    return _run(rounds, compare, terms)
+
+
+def _of_inputs(
+    sandbox: Sandbox, suite: Differential, program: Runnable, terms: Terms, each: float
+) -> _Round:
+    calls = [[[encode(a) for a in args], {}] for args in suite.inputs]
+    return _Round(sandbox, program, suite.entry, calls, _for_all(terms), each)
+
+
+def expected_results(
+    sandbox: Sandbox, suite: Differential, reference: Runnable, terms: Terms
+) -> list[Any] | Report:
+    """What the reference returns for each input, or why it cannot be told."""
+    rounds = _of_inputs(sandbox, suite, reference, terms, each=30.0)
+    ran = rounds.make(0, len(rounds.calls), trusted=True)
+    outcomes = list(_outcomes(ran))
+    wrong = next((o for o in outcomes if "v" not in o), None)
+    if wrong is not None or len(outcomes) != len(suite.inputs):
+        said = wrong or how_it_ended(ran, rounds.limits)
+        return Report("bad_tests", 0, len(suite.inputs), f"the reference fails: {said}")
+    return [decode(o["v"]) for o in outcomes]
+
+
+def run_differential(
+    sandbox: Sandbox, suite: Differential, expected: list[Any], program: Runnable, terms: Terms
+) -> Report:
+    """As EvalPlus: the same calls as the reference, results compared by its rules."""
+    rounds = _of_inputs(sandbox, suite, program, terms, _EVALPLUS_SECONDS)
+    agreement = Agreement(suite.entry, suite.atol)
+
+    def compare(index: int, got: Any) -> Match:
+        return agreement.of(suite.inputs[index], got, expected[index])
+
+    return _run(rounds, compare, terms)
