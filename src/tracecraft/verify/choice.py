@@ -10,7 +10,7 @@ from tracecraft.verify.extract import extracted
 from tracecraft.verify.letters import Letters, chosen_letters, folded
 from tracecraft.verify.verifier import Verifier
 
-__all__ = ["Choice", "plain"]
+__all__ = ["Choice", "answerable", "plain"]
 
 _ALL = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _USUAL = 10
@@ -61,6 +61,12 @@ class Choice(Verifier, use="choice", version=1):
     def judge(self, problem: Mapping[str, Any], response: str) -> Verdict:
         """As `glance`."""
         return self.glance(problem, response)
+
+
+def answerable(problem: Mapping[str, Any]) -> bool:
+    """Whether a row has options, and a reference that names one of them."""
+    options = _options(problem)
+    return bool(options) and _reference(str(problem["answer"]), options)[0] is not None
 
 
 def _options(problem: Mapping[str, Any]) -> tuple[str, ...]:

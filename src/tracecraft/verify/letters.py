@@ -82,7 +82,57 @@ _NEXT = re.compile(
     re.IGNORECASE,
 )
 _GOES_ON = frozenset(
-    ["because", "since", "as", "is", "are", "was", "with", "which", "and", "for", "due", "based", "given", "by", "from", "where", "while", "when", "who", "that", "would", "only", "also", "in", "on", "if", "so", "although", "though", "according", "considering", "being", "has", "have", "should", "could", "can", "must", "will", "does", "not", "rather", "instead", "or", "but", "since", "therefore", "thus", "hence"]
+    [
+        "because",
+        "since",
+        "as",
+        "is",
+        "are",
+        "was",
+        "with",
+        "which",
+        "and",
+        "for",
+        "due",
+        "based",
+        "given",
+        "by",
+        "from",
+        "where",
+        "while",
+        "when",
+        "who",
+        "that",
+        "would",
+        "only",
+        "also",
+        "in",
+        "on",
+        "if",
+        "so",
+        "although",
+        "though",
+        "according",
+        "considering",
+        "being",
+        "has",
+        "have",
+        "should",
+        "could",
+        "can",
+        "must",
+        "will",
+        "does",
+        "not",
+        "rather",
+        "instead",
+        "or",
+        "but",
+        "since",
+        "therefore",
+        "thus",
+        "hence",
+    ]
 )
 """Lower-case words that may follow a letter; before any other, `A` is an article and `B` a name."""
 _SPECIES = re.compile(
@@ -272,10 +322,8 @@ def _one(
         return None
     if letters.islower() and not (bracketed or lower):
         line = text[begin : text.find("\n", begin) if "\n" in text[begin:] else len(text)]
-        if (
-            line.strip(" .*)\"'`") != letters
-            or ("\n" not in text[at - 60 if at > 60 else 0 : begin]
-            and at > 60)
+        if line.strip(" .*)\"'`") != letters or (
+            "\n" not in text[at - 60 if at > 60 else 0 : begin] and at > 60
         ):
             return None
     if not set(letters.upper()) <= set(known):
