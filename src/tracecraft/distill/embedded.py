@@ -144,55 +144,9 @@ def _config(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_tokenizer(into: Path, facts: dict[str, Any]) -> None:
-    """A byte-level BPE that takes digits one by one, as the `smollm` pre-tokenizer does."""
     tokens: list[str] = facts["tokenizer.ggml.tokens"]
-    kinds: list[int] = facts["tokenizer.ggml.token_type"]
-    special = [
-        {
-            "id": i,
-            "content": token,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
-        for i, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
-        if kind == 3  # GGUF's token type "control"
-    ]
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-    _write(
-        into / "tokenizer.json",
-        {
-            "version": "1.0",
-            "truncation": None,
-            "padding": None,
-            "added_tokens": special,
-            "normalizer": None,
-            "pre_tokenizer": {
-                "type": "Sequence",
-                "pretokenizers": [
-                    {"type": "Digits", "individual_digits": True},
-                    {**byte_level, "use_regex": True},
-                ],
-            },
-            "post_processor": None,
-            "decoder": {**byte_level, "use_regex": True},
-            "model": {
-                "type": "BPE",
-                "dropout": None,
-                "unk_token": None,
-                "continuing_subword_prefix": None,
-                "end_of_word_suffix": None,
-                "fuse_unk": False,
-                "byte_fallback": False,
-                "ignore_merges": False,
-                "vocab": {token: i for i, token in enumerate(tokens)},
-                "merges": [merge.split(" ") for merge in facts["tokenizer.ggml.merges"]],
-            },
-        },
-    )
     end = tokens[facts["tokenizer.ggml.eos_token_id"]]
+    _write(into / "tokenizer.json", _tokenizer(tokens, facts))
     _write(
         into / "tokenizer_config.json",
         {
@@ -206,6 +160,46 @@ def _write_tokenizer(into: Path, facts: dict[str, Any]) -> None:
         },
     )
     (into / "chat_template.jinja").write_text(facts["tokenizer.chat_template"], "utf-8")
+
+
+def _tokenizer(tokens: list[str], facts: dict[str, Any]) -> dict[str, Any]:
+    """A byte-level BPE that takes digits one by one, as the `smollm` pre-tokenizer does."""
+    kinds: list[int] = facts["tokenizer.ggml.token_type"]
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    special = [
+        {"id": i, "content": token, **plain, "special": True}
+        for i, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
+        if kind == 3  # GGUF's token type "control"
+    ]
+    by_bytes = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": True,
+    }
+    by_digits = {"type": "Digits", "individual_digits": True}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": special,
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [by_digits, by_bytes]},
+        "post_processor": None,
+        "decoder": by_bytes,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": {token: i for i, token in enumerate(tokens)},
+            "merges": [merge.split(" ") for merge in facts["tokenizer.ggml.merges"]],
+        },
+    }
 
 
 def _tensors(reader: Any, facts: dict[str, Any]) -> dict[str, npt.NDArray[np.uint16]]:
