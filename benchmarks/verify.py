@@ -5,7 +5,7 @@
 Method. Each set is pairs of a reference answer and a response with a label. Ours judges the whole
 response through a bench with one worker; Math-Verify gets the two answers as final-answer strings
 in a box (its own advice; raw strings do much worse), the reference of a worked solution cut out for
-it, and its own timeouts of 3 s. Both are warmed by one pair that needs algebra. Time is CPU time of
+it, and its own timeouts of 3 s. Both are warmed by a few pairs. Time is CPU time of
 this process and of its workers, each policy's caches of parsed answers filled by its first run and
 so colder for the first. `unsure` is the share that is neither right nor wrong.
 `label` is the set's own; in prime and qwen it comes from other graders and errs more often than
@@ -76,7 +76,7 @@ def graded(folder: str, pattern: str = "*.jsonl.gz") -> Iterator[Pair]:
         for row in rows(path):
             scores = row.get("score") or []
             for response, score in zip(row["code"], scores, strict=False):
-                yield Pair(row.get("answer") or row["gt"], response, bool(score))
+                yield Pair(str(row.get("answer") or row["gt"]), response, bool(score))
 
 
 def mathverify() -> Iterator[Pair]:
@@ -163,7 +163,12 @@ def measured(
     return line, rate
 
 
-WARM = Pair(r"\frac{n(n+1)}{2}", r"\boxed{\sum_{k=1}^{n} k}", right=True)
+WARM = [
+    Pair(r"\frac{n(n+1)}{2}", r"\boxed{\sum_{k=1}^{n} k}", right=True),
+    Pair(r"\sqrt{8}", r"So the answer is $\boxed{2\sqrt{2}}$.", right=True),
+    Pair("#### 7", "A: 7 dollars", right=True),
+]
+"""What loads all that either loads lazily."""
 
 
 def main() -> None:
@@ -176,8 +181,8 @@ def main() -> None:
     print(f"{'':<22}{'accuracy':>9}{'recall':>8}{'spec':>8}{'fp':>6}{'unsure':>8}{'CPU':>12}")
     with Bench(workers=1) as bench:
         for judge in judges.values():
-            ours([WARM], judge, bench)
-        theirs([WARM])
+            ours(WARM, judge, bench)
+        theirs(WARM)
         for name in chosen.names or SETS:
             try:
                 pairs = list(islice(SETS[name](), chosen.limit))

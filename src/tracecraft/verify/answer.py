@@ -1,6 +1,8 @@
 """One answer, one verdict: the verifiers as a function."""
 
 import atexit
+import time
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -28,7 +30,9 @@ def judge_answer(
     """
     verifier = Verifier.bind({"use": use, **options}, f"verifier {use!r}:")
     row = {"answer": reference, "response": response}
-    return _bench().verdicts([verifier.chosen(row)], [row])[0]
+    start = time.perf_counter()
+    verdict = _bench().verdicts([verifier.chosen(row)], [row])[0]
+    return replace(verdict, seconds=time.perf_counter() - start)
 
 
 @cache

@@ -168,7 +168,7 @@ def _response(judge: "Verifier", row: Row) -> tuple[str, int] | Verdict:
         if row.get(column) is None:
             what = "reference answer" if column == "answer" else column
             return Verdict("unverifiable", detail=f"no {what}", seconds=0.0)
-    if not any(tag in text for tag in _TAGS):
+    if "<" not in text or not any(tag in text for tag in _TAGS):
         return text, 0
     thought = split(text)
     if not thought.closed:
@@ -183,16 +183,11 @@ def _response(judge: "Verifier", row: Row) -> tuple[str, int] | Verdict:
 
 
 def _glanced(judge: "Verifier", row: Row, response: str) -> Any:
-    found: list[Any] = []
-
-    def look() -> Verdict:
-        found.append(judge.glance(row, response))
-        return found[0] if isinstance(found[0], Verdict) else Verdict("unverifiable")
-
-    verdict = guarded(look)
-    if not found:  # the glance raised: let the worker say how
+    """What a glance told; None where it told nothing or raised, so that a worker says how."""
+    try:
+        return judge.glance(row, response)
+    except Exception:
         return None
-    return verdict if isinstance(found[0], Verdict) else found[0]
 
 
 def _completed(verdict: Verdict, doubt: Any) -> Verdict:

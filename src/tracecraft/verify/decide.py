@@ -31,6 +31,7 @@ _SPACED_DIGITS = re.compile(r"\d{1,3}(?: \d{3})+(?:\.\d+)?")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _WORD = re.compile(r"[A-Za-z]{3,}")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?(?![\w^_\\])")
+_LAST = re.compile(r"(?:\bis|\bare|=|\bequals)\s*\$?(\d+(?:\.\d+)?)%?(?:\s+[a-zA-Z]+)?$")
 _MOST_DIGITS = 1_000
 _LONGEST = 2_000
 _LEAST_WRITTEN = 10
@@ -142,6 +143,11 @@ def _letters(a: str, b: str) -> Ruling | None:
 
 def _clocks(a: str, b: str) -> Ruling | None:
     left, right = clock(a), clock(b)
+    for time, other in ((left, b), (right, a)):
+        number = literal(other)
+        if time is not None and number is not None:
+            full = time[1:3] == (0, 0) and number[0] == time[0]
+            return yes("clock", "full hour") if full else no("clock")
     if left is None or right is None:
         return None
     if left[:3] != right[:3]:
@@ -289,7 +295,9 @@ def _with_words(a: str, b: str, left: Node | None, right: Node | None) -> Ruling
         if len(found) == 1:
             ruling = decided(number, found[0].replace("$", ""))
             return ruling.flagged("in words") if ruling.holds else ruling
-        return unsure("several numbers")
+        last = _LAST.search(words)
+        ruling = unsure("several numbers") if last is None else decided(number, last.group(1))
+        return ruling.flagged("in words") if ruling.holds else unsure("several numbers")
     formula = re.findall(r"\$([^$]+)\$|\\\((.+?)\\\)", words)
     if len(formula) == 1:
         ruling = decided(number, formula[0][0] or formula[0][1])

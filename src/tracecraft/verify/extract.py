@@ -79,7 +79,7 @@ def extracted(text: str, *, loose: bool = True) -> Extract | None:
     if "<|" in body:
         body = _CHAT.split(body, maxsplit=1)[0]
     found = _last_box(body)
-    if found is not None:
+    if found is not None and body.find("nswer", found.end) >= 0:
         later = _announced(body, found.end, final=True)
         if later is not None and re.search(r"[\d\\]", later.answer):
             found = later
