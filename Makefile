@@ -1,6 +1,6 @@
 # The environment is made once, by the first target that needs it, and again when its locks change.
 .DEFAULT_GOAL := help
-.PHONY: help math-data test check smoke bench
+.PHONY: help math-data code-data science-data data test check smoke bench
 # Packages are installed without bytecode, which is written at first import: vLLM's takes 16 s of CPU
 # without it and 8 s with it, at every start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -9,11 +9,19 @@ RUN = .venv/bin/tracecraft run
 OPTIONS = $(if $(LIMIT),--limit $(LIMIT)) $(if $(STORE),--store $(STORE))
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo "  make math-data RECIPE=file LIMIT=problems STORE=folder   each may be left out"
 
 math-data: $(READY)  ## problems, teacher traces, verified Arrow shards, and a report
 	$(RUN) "$${RECIPE:-$$(.venv/bin/python tools/environment.py recipe)}" $(OPTIONS)
+
+code-data: $(READY)  ## the same for programs, each run against its tests
+	$(RUN) "$${RECIPE:-$$(.venv/bin/python tools/environment.py recipe code)}" $(OPTIONS)
+
+science-data: $(READY)  ## the same for choices and quantities
+	$(RUN) "$${RECIPE:-$$(.venv/bin/python tools/environment.py recipe science)}" $(OPTIONS)
+
+data: math-data code-data science-data  ## all three domains
 
 test: $(READY)  ## the fast tests: no GPU, no network
 	.venv/bin/pytest -q -n 2 -m "not slow and not gpu and not network"

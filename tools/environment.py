@@ -210,17 +210,18 @@ def hub_answers() -> bool:
     return True
 
 
-def recipe() -> None:
-    """Prints the real recipe where there are a GPU and a hub, else the embedded default."""
+def recipe(domain: str = "math") -> None:
+    """Prints a domain's real recipe where there are a GPU and a hub, else its embedded default."""
+    embedded = "local" if domain == "math" else f"local-{domain}"
     if not has_gpu():
-        name, why = "local", "nvidia-smi shows no GPU"
+        name, why = embedded, "nvidia-smi shows no GPU"
     elif not hub_answers():
-        name, why = "local", "the hub does not answer"
+        name, why = embedded, "the hub does not answer"
     else:
-        name, why = "math", "a GPU, and the hub answers"
+        name, why = domain, "a GPU, and the hub answers"
     print(f"recipe: recipes/{name}.yaml ({why}); RECIPE=… names another", file=sys.stderr)
     print(f"recipes/{name}.yaml")
 
 
 if __name__ == "__main__":
-    recipe() if sys.argv[1:] == ["recipe"] else make()
+    recipe(*sys.argv[2:]) if sys.argv[1:2] == ["recipe"] else make()
