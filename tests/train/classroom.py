@@ -1,6 +1,7 @@
 """Examples, pico backbones and chat templates to train with."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,19 @@ def backbone(folder: Path, **options: Any) -> Path:
     return folder
 
 
-def train(data: Path, into: Path, **options: Any) -> list[Progress]:
-    """Train a branch into a folder; what was reported."""
+def train(
+    data: Path, into: Path, also: Callable[[Progress], None] | None = None, **options: Any
+) -> list[Progress]:
+    """Train a branch into a folder; what was reported, to `also` too."""
     told: list[Progress] = []
+
+    def report(progress: Progress) -> None:
+        told.append(progress)
+        if also:
+            also(progress)
+
     into.mkdir(parents=True, exist_ok=True)
-    desk = Desk(scratch=into.with_name(f"{into.name}-scratch"), report=told.append)
+    desk = Desk(scratch=into.with_name(f"{into.name}-scratch"), report=report)
     few = {"epochs": 2, "batch": 4, "context": 512, "lr": 1e-3, "packing": "none"}
     branch = Train.bind({**few, **options})
     branch((data,), into, desk)
