@@ -9,7 +9,7 @@ import pytest
 from pico import Make, a_nan, contents, edited, maker, merging, weights_of
 
 from tracecraft.errors import DataError, StageError
-from tracecraft.merge import Report, fuse, merge_pair, try_out
+from tracecraft.merge import Report, fuse, merge_pair, preview, try_out
 from tracecraft.merge.fold import Merge
 from tracecraft.merge.methods import ArceeFusion, Linear
 
@@ -210,6 +210,17 @@ def test_a_shard_that_is_missing_is_named(make, tmp_path):
     (other / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(DataError, match=r"model-00002-of-00002.safetensors is missing"):
         merge_pair(base, other, tmp_path / "out")
+
+
+def test_what_a_merge_would_cost_is_known_before(make, tmp_path):
+    base, other = make("base"), make("other", 1)
+    flight = preview([base, other], tmp_path / "new/out", ArceeFusion(), dtype=None, threads=2)
+    assert flight.problems == ()
+    assert flight.bytes_out == sum(value.nbytes for value in weights_of(base).values())
+    assert flight.free > flight.bytes_out
+    assert 100e6 < flight.peak < 350e6
+    assert 0 < flight.seconds < 1
+    assert not (tmp_path / "new").exists()
 
 
 def test_all_problems_of_two_models_are_told_at_once(make, tmp_path):
