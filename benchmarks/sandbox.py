@@ -57,8 +57,8 @@ def spent() -> float:
 
 def in_ours(program: str, cases: list[tuple[str, str]], solutions: int, workers: int = 1) -> None:
     def one(_: int) -> None:
-        for given, wanted in cases:
-            ran = sandbox.run(Job("script", program.encode(), given.encode()))
+        runs = sandbox.stream(Job("script", program.encode()), [c[0].encode() for c in cases])
+        for ran, (_, wanted) in zip(runs, cases, strict=True):
             assert compare_text(ran.stdout.decode(), wanted).same, ran
 
     with Sandbox(workers) as sandbox, ThreadPoolExecutor(workers) as threads:

@@ -26,9 +26,9 @@ class Match:
 def compare_text(got: str, expected: str, rule: Rule = "lines", tolerance: float = 1e-6) -> Match:
     """Compare a program's output with the expected one.
 
-    Line ends, trailing blanks and empty lines at either end never count. Numbers written differently
-    are equal as decimals; a number may be off by `tolerance`, absolute or relative, only where the
-    expected text writes it with a point or an exponent.
+    Line ends, trailing blanks and empty lines at either end never count. Numbers written
+    differently are equal as decimals; a number may be off by `tolerance`, absolute or relative,
+    only where the expected text writes it with a point or an exponent.
 
     Args:
         got: what was printed.

@@ -1,5 +1,7 @@
 """Runs whole programs on what they read, and says how they fared; what was expected stays here."""
 
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from tracecraft.verify.code_compare import Match, compare_text
@@ -70,18 +72,23 @@ def how_it_ended(ran: Ran, limits: Limits) -> tuple[str, str] | None:
     return "runtime_error", last or how
 
 
-def _job(program: Runnable, stdin: str, suite: Stdio, limits: Limits) -> Job:
-    put = dict(program.files)
-    if suite.input_file:
-        put[suite.input_file] = stdin.encode(errors="surrogateescape")
-    return Job(
-        program.mode,
-        program.code,
-        stdin.encode(errors="surrogateescape"),
-        limits=limits,
-        put=put,
-        collect=(suite.output_file,) if suite.output_file else (),
-    )
+def _runs(
+    sandbox: Sandbox, suite: Stdio, program: Runnable, terms: Terms
+) -> Generator[Ran, None, None]:
+    """The program on each test's input, in turn."""
+    inputs = [given.encode(errors="surrogateescape") for given, _ in suite.cases]
+    job = Job(program.mode, program.code, limits=terms.limits, prelude=suite.prelude)
+    # a checker runs between two tests, and needs a place of its own to run in
+    apart = suite.checker or suite.input_file or suite.output_file or program.files
+    if not apart and b"/dev/stdin" not in program.code:
+        yield from sandbox.stream(job, inputs, program.packages, go_on=terms.all_tests)
+        return
+    for given in inputs:
+        put = dict(program.files)
+        if suite.input_file:
+            put[suite.input_file] = given
+        collect = (suite.output_file,) if suite.output_file else ()
+        yield sandbox.run(replace(job, stdin=given, put=put, collect=collect), program.packages)
 
 
 def run_stdio(sandbox: Sandbox, suite: Stdio, program: Runnable, terms: Terms) -> Report:
@@ -89,27 +96,30 @@ def run_stdio(sandbox: Sandbox, suite: Stdio, program: Runnable, terms: Terms) -
     passed, spent, rules = 0, 0.0, set()
     first: tuple[str, str] | None = None
     failed: list[int] = []
-    for index, (given, wanted) in enumerate(suite.cases):
-        if spent > terms.budget:
-            return Report("out_of_budget", passed, len(suite.cases),
-                          f"{spent:.0f} s of CPU after {index} tests", tuple(failed))  # fmt: skip
-        ran = sandbox.run(_job(program, given, suite, terms.limits), program.packages)
-        spent += ran.cpu
-        bad = how_it_ended(ran, terms.limits)
-        if bad is None:
-            match = _judged(sandbox, suite, given, wanted, _printed(ran, suite), terms)
-            bad = None if match.same else ("wrong_answer", match.why)
-            rules.add(match.why)
-        if bad is None:
-            passed += 1
-            continue
-        failed.append(index)
-        first = first or (bad[0], f"test {index}: {bad[1]}")
-        if not terms.all_tests:
-            break
+    total = len(suite.cases)
+    runs = _runs(sandbox, suite, program, terms)
+    with closing(runs):
+        for index, ran in enumerate(runs):
+            spent += ran.cpu
+            bad = how_it_ended(ran, terms.limits)
+            if bad is None:
+                given, wanted = suite.cases[index]
+                match = _judged(sandbox, suite, given, wanted, _printed(ran, suite), terms)
+                bad = None if match.same else ("wrong_answer", match.why)
+                rules.add(match.why)
+            if bad is None:
+                passed += 1
+            else:
+                failed.append(index)
+                first = first or (bad[0], f"test {index}: {bad[1]}")
+                if not terms.all_tests:
+                    break
+            if spent > terms.budget and index + 1 < total:
+                why = f"{spent:.0f} s of CPU after {index + 1} tests"
+                return Report("out_of_budget", passed, total, why, tuple(failed))
     if first is not None:
-        return Report(first[0], passed, len(suite.cases), first[1], tuple(failed))
-    return Report("accepted", passed, len(suite.cases), ", ".join(sorted(rules)))
+        return Report(first[0], passed, total, first[1], tuple(failed))
+    return Report("accepted", passed, total, ", ".join(sorted(rules)))
 
 
 def _printed(ran: Ran, suite: Stdio) -> str:

@@ -58,6 +58,8 @@ class Stdio:
     output_file: str | None = None
     seconds: float | None = None
     memory: int | None = None
+    prelude: bool = False
+    """The graders of this set import the usual names for a response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +237,7 @@ def _stdio(pairs: Iterable[tuple[Any, Any]], m: Mapping[str, Any], rule: Rule = 
         output_file=_file(m.get("output_file")),
         seconds=_seconds(m.get("time_limit")),
         memory=_memory(m),
+        prelude="public_test_cases" in m or "private_test_cases" in m,
     )
 
 

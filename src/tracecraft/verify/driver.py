@@ -141,7 +141,11 @@ def _exit_code(code: object) -> int:
 def script(request: Mapping[str, Any]) -> NoReturn:
     """The program as `python main.py`."""
     source = read_all(CODE)
-    guarded(lambda: (load_program(source, argv=request["argv"]), None)[1])
+
+    def body() -> None:
+        load_program(source, argv=request["argv"], prelude=request["prelude"])
+
+    guarded(body)
 
 
 def calls(request: Mapping[str, Any]) -> NoReturn:

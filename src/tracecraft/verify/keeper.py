@@ -7,6 +7,7 @@ import select
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -76,6 +77,8 @@ class Job:
     limits: Limits = Limits()
     argv: tuple[str, ...] = ()
     """The command line of a `command`; what a `script` finds after its name."""
+    prelude: bool = False
+    """For a `script`: the names graders import for a program are there."""
     env: dict[str, str] = field(default_factory=dict)
     """For a `command`, beside the usual few."""
     put: dict[str, bytes] = field(default_factory=dict)
@@ -186,11 +189,16 @@ class Worker:
     def _receive(self, seconds: float) -> dict[str, Any]:
         if not select.select([self._sock], [], [], seconds)[0]:
             raise Broken("the worker does not answer")
-        message = self._sock.recv(1 << 16)
+        try:
+            message = self._sock.recv(1 << 18)
+        except OSError:
+            message = b""
         if not message:
             said = _content(self._complaints, 1 << 16)[-300:].decode(errors="replace").strip()
             raise Broken(f"the worker is gone: {said}" if said else "the worker is gone")
-        answer: dict[str, Any] = json.loads(message)
+        head, _, more = message.partition(b"\n")
+        answer: dict[str, Any] = json.loads(head)
+        answer["more"] = more
         if "broken" in answer:
             raise Broken(answer["broken"])
         return answer
@@ -206,6 +214,62 @@ class Worker:
             Broken: the sandbox failed; the worker must be closed.
         """
         return self.start(job).finish()
+
+    def stream(self, job: Job, inputs: Sequence[bytes], *, go_on: bool = False) -> Iterator[Ran]:
+        """One program on each of several inputs, a process for each; ends at one that ends badly.
+
+        Args:
+            job: the program; without files to bring or fetch.
+            inputs: what it reads, in turn.
+            go_on: do not end at a run that ended badly.
+
+        Raises:
+            Broken: the sandbox failed; the worker must be closed.
+        """
+        files = [memory_file(job.code), memory_file(b"".join(inputs))]
+        request = {
+            **_common(job),
+            "fds": {
+                name: index for index, name in enumerate(("stdin", "stdout", "stderr", "code"))
+            },
+            "inputs": [*map(len, inputs)],
+            "go_on": go_on,
+        }
+        try:
+            self._send(request, files)
+        finally:
+            for handle in files:
+                os.close(handle)
+        ended = False
+        try:
+            while not ended:
+                answer = self._receive(job.limits.wall + _GRACE)
+                ended = "end" in answer
+                if not ended:
+                    yield self._streamed(answer, job.limits.output)
+        except GeneratorExit:
+            self._send({"stop": True}, [])
+            while "end" not in (answer := self._receive(job.limits.wall + _GRACE)):
+                self._streamed(answer, 0)
+
+    def _streamed(self, answer: dict[str, Any], limit: int) -> Ran:
+        """A run's answer with its output, which is in it or in a file that follows it."""
+        size, more = answer["out"], answer["more"]
+        if len(more) >= size and size <= _INLINE:
+            return _ran(answer, more[:size], more[size:])
+        _, handles, _, _ = socket.recv_fds(self._sock, 16, 1)
+        try:
+            return _ran(answer, _content(handles[0], limit), more)
+        finally:
+            for handle in handles:
+                os.close(handle)
+
+    def _send(self, request: dict[str, Any], handles: list[int]) -> None:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", handles))]
+        try:
+            self._sock.sendmsg([json.dumps(request).encode()], rights if handles else [])
+        except OSError as error:
+            raise Broken(f"the worker is gone: {error}") from None
 
     def close(self) -> None:
         """End the worker and everything in it. In a forked copy of the keeper: only let go."""
@@ -247,30 +311,19 @@ class Running:
         extra = [memory_file(c) for c in put.values()] + [memory_file() for _ in job.collect]
         self._brought = dict(zip(job.collect, extra[len(put) :], strict=True))
         request = {
-            "mode": job.mode,
-            "limits": _limits(job.limits),
+            **_common(job),
             "fds": fds,
             "put": [[name, first + i] for i, name in enumerate(put)],
             "collect": [[n, first + len(put) + i] for i, n in enumerate(job.collect)],
-            "argv": job.argv,
-            "env": {
-                "PATH": "/usr/bin:/bin",
-                "HOME": "/w",
-                "TMPDIR": "/w",
-                "LANG": "C.UTF-8",
-                **job.env,
-            },
+            "env": {**_ENVIRONMENT, **job.env},
         }
-        handles = array.array("i", [*self._files, *lent, *extra])
+        handles = [*self._files, *lent, *extra]
         self._files += extra
         try:
-            worker._sock.sendmsg(
-                [json.dumps(request).encode()],
-                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handles)],
-            )
-        except OSError as error:
+            worker._send(request, handles)
+        except Broken:
             self.abandon()
-            raise Broken(f"the worker is gone: {error}") from None
+            raise
 
     def finish(self) -> Ran:
         """Wait for the end."""
@@ -281,17 +334,7 @@ class Running:
             files = {n: _content(h, limit) for n, h in self._brought.items()}
         finally:
             self.abandon()
-        return Ran(
-            status=os.waitstatus_to_exitcode(answer["status"]),
-            stdout=read["stdout"],
-            stderr=read["stderr"],
-            result=read.get("result", b""),
-            files=files,
-            cpu=answer["cpu"],
-            wall=answer["wall"],
-            memory=answer["memory"],
-            late=answer["late"],
-        )
+        return _ran(answer, read["stdout"], read["stderr"], read.get("result", b""), files)
 
     def abandon(self) -> None:
         """Let go of its files, whatever became of it."""
@@ -305,6 +348,38 @@ def _limits(limits: Limits) -> dict[str, float]:
     return asdict(limits)
 
 
+def _common(job: Job) -> dict[str, Any]:
+    return {
+        "mode": job.mode,
+        "limits": _limits(job.limits),
+        "prelude": job.prelude,
+        "argv": job.argv,
+    }
+
+
+def _ran(
+    answer: dict[str, Any],
+    stdout: bytes,
+    stderr: bytes,
+    result: bytes = b"",
+    files: dict[str, bytes] | None = None,
+) -> Ran:
+    return Ran(
+        os.waitstatus_to_exitcode(answer["status"]),
+        stdout,
+        stderr,
+        result,
+        files or {},
+        answer["cpu"],
+        answer["wall"],
+        answer["memory"],
+        answer["late"],
+    )
+
+
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/w", "TMPDIR": "/w", "LANG": "C.UTF-8"}
+_INLINE = 1 << 16
+"""As the zygote has it."""
 _REPORTING = ("calls", "serve", "tests")
 
 

@@ -10,7 +10,7 @@ import platform
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -185,6 +185,41 @@ class Sandbox:
                 lambda: self._worker(slot, packages, folders, trusted=trusted).run(job), slot
             )
 
+    def stream(
+        self,
+        job: Job,
+        inputs: Sequence[bytes],
+        packages: tuple[str, ...] = (),
+        *,
+        go_on: bool = False,
+    ) -> Iterator[Ran]:
+        """One program on several inputs, each in a process of its own, as they end.
+
+        Args:
+            job: the program; without files to bring or fetch.
+            inputs: what it reads, in turn.
+            packages: installed packages it may import beside the standard library.
+            go_on: do not end at a run that ended badly.
+
+        Raises:
+            SandboxBroken: the sandbox failed, twice at one input.
+        """
+        with self._slot() as slot:
+            done, failures = 0, 0
+            while done < len(inputs):
+                try:
+                    worker = self._worker(slot, packages, trusted=False)
+                    for ran in worker.stream(job, inputs[done:], go_on=go_on):
+                        done, failures = done + 1, 0
+                        yield ran
+                except Broken as error:
+                    slot.close()
+                    failures += 1
+                    if failures == 2:
+                        raise SandboxBroken(f"sandbox ({self.rung}): {error}") from None
+                else:
+                    return
+
     def run_pair(self, first: Job, second: Job, packages: tuple[str, ...] = ()) -> tuple[Ran, Ran]:
         """A response's program and the problem's own, side by side, talking through their pipes.
 
@@ -221,6 +256,8 @@ class Sandbox:
         slot = self._slots.get()
         try:
             yield slot
+        except GeneratorExit:
+            raise
         except BaseException:
             slot.close()
             raise

@@ -39,6 +39,10 @@ types typing unicodedata warnings weakref
 """
 """What programs import: loaded once, before the walls stand, and free for each of them."""
 
+_INLINE = 1 << 16
+"""Bytes of output that are told with the answer; more is handed over as a file."""
+_SHOWN = 1 << 12
+"""Bytes of the end of what it said on standard error that are told with the answer."""
 _ORDER = ("stdin", "stdout", "stderr", "code", "result", "spec", "rpc_in", "rpc_out")
 
 
@@ -80,13 +84,56 @@ class Zygote:
             for _, _, data in ancillary:
                 descriptors.frombytes(data)
             try:
-                answer = self.run(json.loads(message), list(descriptors))
+                self._serve(json.loads(message), list(descriptors))
             except OSError as error:
-                answer = {"broken": f"{error}"}
+                self._say({"broken": f"{error}"})
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
-            self.keeper.send(json.dumps(answer).encode())
+
+    def _say(self, answer: dict[str, Any], more: bytes = b"") -> None:
+        self.keeper.send(json.dumps(answer).encode() + b"\n" + more)
+
+    def _serve(self, request: dict[str, Any], descriptors: list[int]) -> None:
+        if request.get("stop"):
+            return  # what it would stop has ended
+        if "inputs" not in request:
+            self._say(self.run(request, descriptors))
+            return
+        code, inputs = descriptors
+        start = 0
+        for size in request["inputs"]:
+            if select.select([self.keeper.fileno()], [], [], 0)[0]:
+                break
+            if not self._one_of_many(request, code, (inputs, start, size)):
+                break
+            start += size
+        self._say({"end": True})
+
+    def _one_of_many(self, request: dict[str, Any], code: int, given: tuple[int, int, int]) -> bool:
+        """Run a program on one of several inputs; tells whether to go on to the next."""
+        files = [os.memfd_create("tracecraft") for _ in range(3)]
+        inputs, start, size = given
+        try:
+            while size > 0 and (sent := os.sendfile(files[0], inputs, start, size)):
+                start, size = start + sent, size - sent
+            os.lseek(files[0], 0, os.SEEK_SET)
+            answer = self.run(request, [*files, code])
+            if "broken" in answer:
+                self._say(answer)
+                return False
+            answer["out"] = os.fstat(files[1]).st_size
+            shown = os.pread(files[2], _SHOWN, max(0, os.fstat(files[2]).st_size - _SHOWN))
+            if answer["out"] <= _INLINE:
+                self._say(answer, os.pread(files[1], _INLINE, 0) + shown)
+            else:
+                self._say(answer, shown)
+                socket.send_fds(self.keeper, [b"out"], [files[1]])
+        finally:
+            for descriptor in files:
+                os.close(descriptor)
+        well = answer["status"] == 0 and not answer["late"]
+        return well or bool(request["go_on"])
 
     def run(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         """Run one program to its end and say how it ended."""
