@@ -148,10 +148,11 @@ def measured(
         return no("another unit")
     if _close(want, given, value, tolerance):
         return yes("quantity", *flags)
-    if flags and (lost := want.unit or given.unit) is not None and lost.percent:
+    lost = want.unit or given.unit
+    if flags and lost is not None and lost.percent:
         scaled = value * 100 if want.unit is not None else value / 100
         if _close(want, given, scaled, tolerance):
-            return yes("quantity", "percent")
+            return yes("quantity")
     return no("another value")
 
 
