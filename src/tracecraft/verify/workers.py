@@ -42,6 +42,7 @@ _WALL = 4.0
 """Wall seconds for each CPU second granted, so that a busy machine fails no honest verdict."""
 _FOREIGN: list["_Worker"] = []
 """Another process's workers, kept so that nothing here ends or warns of them."""
+_EXTENSIONS = 10
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from tracecraft.verify.workers import serve; serve()"
@@ -85,6 +86,7 @@ class _Worker:
             raise StageError("no worker can start: sys.executable is unknown in this interpreter")
         self.tasks: deque[int] = deque()
         self.ready = False
+        self.extensions = _EXTENSIONS
         self.retired = False
         self.inbox = bytearray()
         self.process = subprocess.Popen(
@@ -117,6 +119,14 @@ class _Worker:
             replies.append(json.loads(self.inbox[_LENGTH.size : _LENGTH.size + size]))
             del self.inbox[: _LENGTH.size + size]
         return replies, not data
+
+    def runnable(self) -> bool:
+        """Whether it would compute if it had a core; False where the system does not say."""
+        try:
+            stat = Path(f"/proc/{self.process.pid}/stat").read_text()
+        except OSError:
+            return False
+        return stat.rpartition(")")[2].split()[0] == "R"
 
     def end(self, *, ended: bool = False) -> int:
         """Kill it with all it started; its return code, which its own earlier death keeps."""
@@ -201,9 +211,20 @@ class _Session:
                     self._hear(key.data)
                 now = time.monotonic()
                 for worker in [w for w in self.pool._workers if w.tasks or not w.ready]:
-                    if now > worker.deadline:
+                    if now > worker.deadline and not self._waits_for_a_core(worker):
                         self._bury(worker, late=True)
         return [v for v in self.verdicts if v is not None]
+
+    def _waits_for_a_core(self, worker: _Worker) -> bool:
+        """Whether it is late only because others compute; then it gets as long again, at times.
+
+        What computes without end is stopped by its CPU limit however busy the machine is.
+        """
+        if not worker.extensions or not worker.runnable():
+            return False
+        worker.extensions -= 1
+        worker.deadline = time.monotonic() + self.pool._wall
+        return True
 
     def _watch(self, worker: _Worker) -> None:
         self.selector.register(worker._pipe(worker.process.stdout), selectors.EVENT_READ, worker)
@@ -233,6 +254,7 @@ class _Session:
         replies, ended = worker.receive()
         for reply in replies:
             worker.deadline = time.monotonic() + self.pool._wall
+            worker.extensions = _EXTENSIONS
             match reply:
                 case ["ready"]:
                     worker.ready, self.false_starts = True, 0
