@@ -25,122 +25,102 @@ class Letters:
 
 
 _IS = (
-    r"(?:is|are|was|were|be|would be|will be|should be|must be|has to be|seems to be|appears to be|is likely|"
-    r"=|:|：|->|→|-|–|—)"
+    r"(?:is|are|was|were|be|would be|will be|should be|must be|has to be|seems to be"
+    r"|appears to be|is likely|=|:|：|->|→|-|–|—)"
 )
 _FILLER = (
-    r"(?:[\s*_:：,]|\b(?:therefore|thus|then|hence|likely|most|probably|clearly|definitely|indeed|simply|either|"
-    r"both|all|only|the|be|is|are|following|final|correct|best|right|answers?|options?|choices?|letters?|"
-    r"statements?|alternatives?|given|by|part)\b)*"
+    r"(?:[\s*_:：,]|\b(?:therefore|thus|then|hence|likely|most|probably|clearly|definitely|indeed"
+    r"|simply|either|both|all|only|the|be|is|are|following|final|correct|best|right|answers?"
+    r"|options?|choices?|letters?|statements?|alternatives?|given|by|part)\b)*"
 )
 _NAMED = r"(?:option|choice|alternative|statement|one|response|letter|match|selection|pick)"
+_PRAISED = (
+    r"(?:correct|right|best|final|true|proper|suitable|appropriate|chosen|closest|only|matching"
+    r"|accurate)"
+)
+_CHINESE = (
+    r"(?:答案|正确选项|正确的选项|最佳选项|故选|应选|应该选|所以选|选择|因此选|我选|选)"
+    r"(?:应该|应当|应|就)?(?:是|为)?"
+)
+_ANSWER = (
+    r"antwort|lösung|réponse|reponse|respuesta|opción\s+correcta|risposta|resposta|antwoord|svar"
+    r"|svaret|vastaus|cevap|odpowiedź|odpověď|jawaban|đáp\s+án|trả\s+lời|ответ|відповідь|вариант"
+    r"|απάντηση|option\s+correcte|alternativa\s+correta"
+)
+_COPULA = (
+    r"finale?|correcta?|correcte|corretta|correta|richtige|lautet|is|est|es|ist|la|die|der|den|är"
+    r"|adalah|jest|[èéà]|это|là|είναι"
+)
 _CUE = re.compile(
     rf"""
     (?:\banswers?\b(?:\s*\(s\))?(?:\s+(?:choice|option|letter))?
         (?:\s+(?:to|for|of|in|among|from|that|here|choice)\b[^.\n:]{{0,80}}?)?["'\s*_]*\s{_IS})
     | (?:\banswers?\b(?:\s*\(s\))?(?:\s+(?:choice|option|letter))?["'\s*_]*{_IS})
-    | (?:\b(?:correct|right|best|final|true|proper|suitable|appropriate|chosen|closest|only|matching|accurate)
-        \s+(?:answer\s+)?{_NAMED}s?\b(?:\s*\(s\))?(?:\s+(?:to|for|of|in|among|from|that|here)\b[^.\n:]{{0,60}}?)?
-        ["'\s*_]*\s*{_IS})
-    | (?:\b(?:choose|chose|pick|picked|select|selected|selecting|opt\s+for|go(?:ing)?\s+with|settle\s+on)\b)
-    | (?:\b(?:corresponds?|corresponding|matches|closest|equivalent)\s+(?:best\s+)?(?:to|with)?\s+(?={_NAMED}s?\b))
+    | (?:\b{_PRAISED}\s+(?:answer\s+)?{_NAMED}s?\b(?:\s*\(s\))?
+        (?:\s+(?:to|for|of|in|among|from|that|here)\b[^.\n:]{{0,60}}?)?["'\s*_]*\s*{_IS})
+    | (?:\b(?:choose|chose|pick|picked|select|selected|selecting|opt\s+for|go(?:ing)?\s+with
+        |settle\s+on)\b)
+    | (?:\b(?:corresponds?|corresponding|matches|closest|equivalent)\s+(?:best\s+)?(?:to|with)?
+        \s+(?={_NAMED}s?\b))
     | (?:\b(?:leads|leaves|brings|points)\s+(?:us\s+)?(?:to|with)\s+(?=(?:answer|{_NAMED})s?\b))
-    | (?:(?:答案|正确选项|正确的选项|最佳选项|故选|应选|应该选|所以选|选择|因此选|我选|选)(?:应该|应当|应|就)?(?:是|为)?)
-    | (?:\b(?:antwort|lösung|réponse|reponse|respuesta|opción\s+correcta|risposta|resposta|antwoord|svar|svaret|
-        vastaus|cevap|odpowiedź|odpověď|jawaban|đáp\s+án|trả\s+lời|ответ|відповідь|вариант|απάντηση|option\s+correcte|
-        alternativa\s+correta)(?:\s+(?:finale?|correcta?|correcte|corretta|correta|richtige|lautet|is|est|es|ist|
-        la|die|der|den|är|adalah|jest|[èéà]|это|là|είναι)\b)*\s*[:：]?)
-    | (?:答え|解答|正解|정답|답|الإجابة(?:\s+الصحيحة)?(?:\s+هي)?|उत्तर|जवाब)\s*(?:は|은|는|है)?\s*[:：]?
+    | (?:{_CHINESE})
+    | (?:\b(?:{_ANSWER})(?:\s+(?:{_COPULA})\b)*\s*[:：]?)
+    | (?:答え|解答|正解|정답|답|الإجابة(?:\s+الصحيحة)?(?:\s+هي)?|उत्तर|जवाब)
+        \s*(?:は|은|는|है)?\s*[:：]?
     """,
     re.IGNORECASE | re.VERBOSE,
 )
 _TAG = re.compile(
-    r"<(?:answer|choice|option|letter|final_answer)>|"
-    r"[\"'](?:final_|correct_)?(?:answer|choice|option|letter|prediction)(?:_letter|_choice)?[\"']\s*[:=]",
+    r"<(?:answer|choice|option|letter|final_answer)>|[\"'](?:final_|correct_)?"
+    r"(?:answer|choice|option|letter|prediction)(?:_letter|_choice)?[\"']\s*[:=]",
     re.IGNORECASE,
 )
 _SAID = re.compile(
-    r"(?:\b(?:options?|choices?|answers?|statements?|letters?)\s*|选项\s*|^\W*)(?P<open>[(\[*$]*)(?P<letter>[A-J])(?P<shut>[)\]*$.]*)"
-    r"(?:\s*[:,(][^.\n]{0,120}?[,)]?)?\s*(?:(?:is|are|seems|must\s+be|would\s+be|appears|as)\b\s*(?:to\s+be\s+|thus\s+|"
-    r"therefore\s+|indeed\s+|clearly\s+|likely\s+|the\s+|only\s+|one\s+|most\s+|best\s+)*"
-    r"(?:correct|right|true|answer|best|accurate|appropriate)\b|(?:是)?正确|ist\s+richtig|est\s+(?:la\s+)?(?:bonne|correcte)|es\s+(?:la\s+)?correcta)",
+    r"(?:\b(?:options?|choices?|answers?|statements?|letters?)\s*|选项\s*|^\W*)"
+    r"(?P<open>[(\[*$]*)(?P<letter>[A-J])(?P<shut>[)\]*$.]*)(?:\s*[:,(][^.\n]{0,120}?[,)]?)?\s*"
+    r"(?:(?:is|are|seems|must\s+be|would\s+be|appears|as)\b\s*(?:to\s+be\s+|thus\s+|therefore\s+"
+    r"|indeed\s+|clearly\s+|likely\s+|the\s+|only\s+|one\s+|most\s+|best\s+)*"
+    r"(?:correct|right|true|answer|best|accurate|appropriate)\b|(?:是)?正确|ist\s+richtig"
+    r"|est\s+(?:la\s+)?(?:bonne|correcte)|es\s+(?:la\s+)?correcta)",
     re.IGNORECASE | re.MULTILINE,
 )
 _CONCLUDED = re.compile(
-    r"(?:^|[.!;:,\n]\s*|\b)(?:so|thus|therefore|hence|thereby|conclusion|overall|∴|=>|⇒|→|因此|所以|故)[,:\s]*"
-    r"(?:(?:it|this|that)(?:'s|\s+is|\s+must\s+be|\s+would\s+be)\s+|only\s+|we\s+(?:have|get)\s+)?(?=[(\[*$\\]*(?:option|choice)?s?\s*[(\[*$]*[A-J]\b)",
+    r"(?:^|[.!;:,\n]\s*|\b)(?:so|thus|therefore|hence|thereby|conclusion|overall|∴|=>|⇒|→|因此"
+    r"|所以|故)[,:\s]*(?:(?:it|this|that)(?:'s|\s+is|\s+must\s+be|\s+would\s+be)\s+|only\s+"
+    r"|we\s+(?:have|get)\s+)?(?=[(\[*$\\]*(?:option|choice)?s?\s*[(\[*$]*[A-J]\b)",
     re.IGNORECASE,
 )
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{?")
 _OPEN = re.compile(
-    r"(?:[\s*_$\"'`“‘「『【(\[{<:：]|\\(?:textbf|textit|textrm|text|mathbf|mathrm|boxed|fbox|bf|rm|quad|,|;|\(|\[|!)\s*\{?)*"
+    r"(?:[\s*_$\"'`“‘「『【(\[{<:：]"
+    r"|\\(?:textbf|textit|textrm|text|mathbf|mathrm|boxed|fbox|bf|rm|quad|,|;|\(|\[|!)\s*\{?)*"
 )
 _SHUT = re.compile(r"(?:[*_$\"'`”’」』】)\]}]|\\[)\]]|\\text\b)*")
 _NEXT = re.compile(
-    r"(?:\s*(?P<more>,?\s*\band\b|,|;|&|、|,?\s*(?:和|与|及|und|et|y|e)\b)|\s*(?P<or>,?\s*(?:\bor\b|/|或|oder|\bou\b))|(?P<none>\s*))"
+    r"(?:\s*(?P<more>,?\s*\band\b|,|;|&|、|,?\s*(?:和|与|及|und|et|y|e)\b)"
+    r"|\s*(?P<or>,?\s*(?:\bor\b|/|或|oder|\bou\b))|(?P<none>\s*))"
     r"\s*(?:\boptions?\b|\bchoices?\b|\bstatements?\b)?",
     re.IGNORECASE,
 )
 _GOES_ON = frozenset(
-    [
-        "because",
-        "since",
-        "as",
-        "is",
-        "are",
-        "was",
-        "with",
-        "which",
-        "and",
-        "for",
-        "due",
-        "based",
-        "given",
-        "by",
-        "from",
-        "where",
-        "while",
-        "when",
-        "who",
-        "that",
-        "would",
-        "only",
-        "also",
-        "in",
-        "on",
-        "if",
-        "so",
-        "although",
-        "though",
-        "according",
-        "considering",
-        "being",
-        "has",
-        "have",
-        "should",
-        "could",
-        "can",
-        "must",
-        "will",
-        "does",
-        "not",
-        "rather",
-        "instead",
-        "or",
-        "but",
-        "since",
-        "therefore",
-        "thus",
-        "hence",
-    ]
-)
+    {"because", "since", "as", "is", "are", "was", "with", "which", "and", "for", "due", "based",
+     "given", "by", "from", "where", "while", "when", "who", "that", "would", "only", "also",
+     "in", "on", "if", "so", "although", "though", "according", "considering", "being", "has",
+     "have", "should", "could", "can", "must", "will", "does", "not", "rather", "instead", "or",
+     "but", "therefore", "thus", "hence"}
+)  # fmt: skip
 """Lower-case words that may follow a letter; before any other, `A` is an article and `B` a name."""
 _SPECIES = re.compile(
     r"\.\s?(?:coli|elegans|melanogaster|difficile|albicans|botulinum|diphtheriae)\b"
 )
 _BARE = re.compile(
-    r"[\s>*_#$\"'`\-]*(?:(?:final\s+)?(?:options?|choices?|answers?)\s*)?[(\[*_$\\{]*(?:\\text(?:bf)?\{|\\boxed\{)*"
-    r"(?P<letters>[A-Ja-j](?:\s*(?:,|and|&|、)?\s*[A-J])*)(?P<shut>[)\]}*_$.:：\"'`,]*)(?P<text>(?:\s.*)?)$"
+    r"[\s>*_#$\"'`\-]*(?:(?:final\s+)?(?:options?|choices?|answers?)\s*)?[(\[*_$\\{]*"
+    r"(?:\\text(?:bf)?\{|\\boxed\{)*(?P<letters>[A-Ja-j](?:\s*(?:,|and|&|、)?\s*[A-J])*)"
+    r"(?P<shut>[)\]}*_$.:：\"'`,]*)(?P<text>(?:\s.*)?)$"
+)
+_FORMULA = re.compile(
+    r"[\w^_=+°-]|['’][a-z]|\s*(?:[=^>+]|<(?!/))"
+    r"|\s*\\(?:cdot|times|frac|sqrt|cap|cup|[lg]eq?\b)"
 )
 
 
@@ -182,15 +162,10 @@ def _announced(text: str, known: str, *, several: bool) -> Iterator[Letters]:
             at = cue.end()
             filler = re.compile(_FILLER, re.IGNORECASE).match(text, at)
             at = filler.end() if filler else at
-            sure = not cue.group(0).rstrip().endswith((":", "：", "-", "–", "—", "->", "→", "="))
-            read = _at(
-                text,
-                at,
-                known,
-                method,
-                several=several,
-                sure=sure and ":" not in text[cue.end() : at],
-            )
+            symbols = (":", "：", "-", "–", "—", "->", "→", "=")
+            sure = not cue.group(0).rstrip().endswith(symbols)
+            sure = sure and ":" not in text[cue.end() : at]
+            read = _at(text, at, known, method, several=several, sure=sure)
             if read is not None:
                 yield read
 
@@ -338,10 +313,7 @@ def _ends(
 ) -> bool:
     """Whether a letter stands alone, and is no article, name or symbol of a formula."""
     behind = text[letter_end : letter_end + 40]
-    if re.match(
-        r"[\w^_=+°-]|['’][a-z]|\s*(?:[=^>+]|<(?!/))|\s*\\(?:cdot|times|frac|sqrt|cap|cup|[lg]eq?\b)",
-        behind,
-    ):
+    if _FORMULA.match(behind):
         return False
     if _SPECIES.match(behind):
         return False
