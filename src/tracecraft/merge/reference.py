@@ -69,11 +69,13 @@ def fuse_reference(
 
     kl = torch.cat(pair.each(importance)) if pair.size else torch.empty(0, 1)
 
-    def score(first: int, last: int, places: Any = slice(None)) -> Any:
+    def score(first: int, last: int, places: Any = None) -> Any:
         """Scores of a block, or of those places of it."""
-        base, other = (part.reshape(-1)[places] for part in operands(first, last))
-        each = kl[first:last].expand(last - first, pair.width).reshape(-1)[places]
-        return (other - base).abs() * each
+        base, other = operands(first, last)
+        if places is None:
+            return ((other - base).abs() * kl[first:last]).reshape(-1)
+        base, other = (part.reshape(-1)[places] for part in (base, other))
+        return (other - base).abs() * kl[first + places // pair.width, 0]
 
     tau = _threshold(pair, score, seed)
 
@@ -104,19 +106,26 @@ def _threshold(pair: Operands, score: Score, seed: int) -> Any:
     if pair.size == 0:
         return torch.tensor(torch.inf)
     if pair.size <= WHOLE:
-        scores = torch.cat(pair.each(score)).sort().values
-        first, median, third = (scores[int(q * (pair.size - 1))] for q in QUARTILES)
+        samples = [torch.cat(pair.each(score))] * 2
     else:
         samples = [_sample(pair, score, np.random.SeedSequence((seed, draw))) for draw in (0, 1)]
-        first, median, third = (
-            samples[draw][int(q * (WHOLE - 1))]
-            for q, draw in zip(QUARTILES, (1, 0, 1), strict=True)
-        )
+    for_median, for_quartiles = samples
+    (median,) = _ordered(for_median, QUARTILES[1:2])
+    first, third = _ordered(for_quartiles, QUARTILES[::2])
     return median + 1.5 * (third - first)
 
 
+def _ordered(scores: Any, shares: tuple[float, ...]) -> list[Any]:
+    """The scores at those shares of their order, NaN last; zero-dimensional tensors."""
+    import torch
+
+    ranks = [int(share * (len(scores) - 1)) for share in shares]
+    found = np.partition(scores.to(torch.float32).numpy(), ranks)[ranks]
+    return [torch.tensor(value).to(scores.dtype) for value in found]
+
+
 def _sample(pair: Operands, score: Score, seed: np.random.SeedSequence) -> Any:
-    """A million scores without repeats, sorted: each set of so many is as likely as another."""
+    """A million scores without repeats: each set of so many is as likely as another."""
     import torch
 
     borders = pair.each(lambda first, last: (first, last))
@@ -134,7 +143,7 @@ def _sample(pair: Operands, score: Score, seed: np.random.SeedSequence) -> Any:
         )
         return score(first, last, torch.from_numpy(places))
 
-    return torch.cat(pair.each(work)).sort().values
+    return torch.cat(pair.each(work))
 
 
 def as_torch(bits: NDArray[Any], kind: Float) -> Any:
