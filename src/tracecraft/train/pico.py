@@ -57,6 +57,7 @@ class Pico(Job, use="pico", version=1):
         import torch
 
         transformers = imported()
+        transformers.utils.logging.disable_progress_bar()
         tokenizer = _tokenizer(iter(texts), self.vocabulary, self.template, self.context)
         tokenizer.save_pretrained(into)
         config = transformers.LlamaConfig(

@@ -68,7 +68,7 @@ def last_whole(checkpoints: Path) -> Path | None:
         if (folder / RECORD).exists():
             whole.append(folder)
         else:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # another process may be at it too
     return max(whole, key=lambda f: int(f.name.rpartition("-")[2]), default=None)
 
 
@@ -188,7 +188,7 @@ def _room(task: Task, model: Any, checkpoints: Path) -> None:
     Raises:
         StoreError: the checkpoints do not fit.
     """
-    weights = sum(p.numel() for p in model.parameters())
+    weights = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())  # ZeRO-3's name
     one = weights * (4 if task.lora else ADAM_BYTES)
     needed = one * (task.machine["keep"] + 1) + 4 * weights
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -223,7 +223,12 @@ def _save(task: Task, trainer: Any) -> None:
         if not served(into, task.stop):
             raise StageError(f"{into}: the saved model does not stop at token {task.stop}")
         history = [one for one in trainer.state.log_history if "loss" in one]
-        write_json(into / RECORD, {**task.told, "history": history})
+        ran = {
+            "processes": trainer.accelerator.num_processes,
+            "distributed": trainer.accelerator.distributed_type.value,
+            "device": str(trainer.accelerator.device),
+        }
+        write_json(into / RECORD, {**task.told, "ran_on": ran, "history": history})
     trainer.accelerator.wait_for_everyone()
 
 

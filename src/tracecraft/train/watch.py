@@ -20,7 +20,7 @@ def watcher(told: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> Any
     `tell` gets step, steps, loss, learning rate, tokens a second and seconds left, on the main
     process alone.
     """
-    transformers = imported()
+    transformers, accelerate = imported(), imported("accelerate")
 
     class Watcher(transformers.TrainerCallback):  # type: ignore[misc, name-defined]
         """Looks at every step."""
@@ -53,6 +53,7 @@ def watcher(told: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> Any
             )
 
         def on_save(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+            accelerate.PartialState().wait_for_everyone()  # each process writes a part
             if state.is_world_process_zero:
                 folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
                 write_json(folder / RECORD, told)
