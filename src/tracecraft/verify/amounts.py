@@ -1,4 +1,4 @@
-r"""A quantity as it is written: value, power of ten, uncertainty, unit; `3.52 $10^{-19} \mathrm{~J}$`."""
+r"""A quantity as it is written: value, power of ten, error, unit; `3.52 $10^{-19} \mathrm{~J}$`."""
 
 import re
 from dataclasses import dataclass
@@ -10,10 +10,14 @@ from tracecraft.verify.dimensions import Unit, unit
 __all__ = ["Amount", "amount"]
 
 _DIGITS = r"(?:\d{1,3}(?:(?:,|\{,\}|\\,|~| |\u202f)\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+"
-_TEN = r"10\s*(?:\^\s*(?:\{\s*([-+]?\s*\d+)\s*\}|\(\s*([-+]?\d+)\s*\)|([-+]?\d+))|\*\*\s*\(?([-+]?\d+)\)?)"
+_TEN = (
+    r"10\s*(?:\^\s*(?:\{\s*([-+]?\s*\d+)\s*\}|\(\s*([-+]?\d+)\s*\)|([-+]?\d+))"
+    r"|\*\*\s*\(?([-+]?\d+)\)?)"
+)
 _TIMES = r"(?:\\times|\\cdot|\\ast|[×x*·⋅∙]|\s)"
 _VALUE = re.compile(
-    rf"^(?P<sign>[-+])?\s*(?:\\?\$\s*)?(?:(?P<alone>{_TEN})|(?P<digits>{_DIGITS})(?P<bracket>\(\d+\))?(?:[eE](?P<e>[-+]?\d+)(?![a-zA-Z\d]))?"
+    rf"^(?P<sign>[-+])?\s*(?:\\?\$\s*)?(?:(?P<alone>{_TEN})|(?P<digits>{_DIGITS})"
+    rf"(?P<bracket>\(\d+\))?(?:[eE](?P<e>[-+]?\d+)(?![a-zA-Z\d]))?"
     rf"(?:\s*/\s*(?P<under>\d+(?:\.\d+)?)(?![a-zA-Z]))?"
     rf"(?:\s*(?:\\pm|±|\+/-|\+-)\s*(?P<error>{_DIGITS}))?(?:\s*\))?"
     rf"(?:\s*{_TIMES}\s*\$?\s*(?P<ten>{_TEN}))?)"
@@ -21,11 +25,12 @@ _VALUE = re.compile(
 _TENS = sorted(set(range(1, _VALUE.groups + 1)) - set(_VALUE.groupindex.values()))
 """The groups of `_VALUE` that hold a power of ten."""
 _FRACTION = re.compile(
-    r"^(?P<sign>[-+])?\s*(?P<whole>\d+\s*)?\\[dt]?frac\s*\{?(?P<over>\d+(?:\.\d+)?)\}?\s*\{?(?P<under>\d+(?:\.\d+)?)\}?"
+    r"^(?P<sign>[-+])?\s*(?P<whole>\d+\s*)?\\[dt]?frac\s*\{?(?P<over>\d+(?:\.\d+)?)\}?"
+    r"\s*\{?(?P<under>\d+(?:\.\d+)?)\}?"
 )
 _LEAD = re.compile(
-    r"^(?:[\s$*_(\[]|\\[(\[,;! ]|\\(?:approx|sim|simeq|displaystyle|left)\b|[≈~∼]|\b(?:about|approximately|approx\.?|roughly|around|"
-    r"nearly|equal to|is|of|the value|value)\b)+",
+    r"^(?:[\s$*_(\[]|\\[(\[,;! ]|\\(?:approx|sim|simeq|displaystyle|left)\b|[≈~∼]|\b(?:about"
+    r"|approximately|approx\.?|roughly|around|nearly|equal to|is|of|the value|value)\b)+",
     re.IGNORECASE,
 )
 _SUPER = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
@@ -80,8 +85,8 @@ def amount(text: str) -> Amount | None:
         value /= Fraction(match.group("under"))
     _, point, decimals = digits.partition(".")
     step = scale / 10 ** len(decimals)
-    measure = _unit_behind(behind)
-    if measure is False:
+    plain_unit, measure = _unit_behind(behind)
+    if not plain_unit:
         return None
     error = (
         Fraction(re.sub(r"[^\d.]", "", match.group("error"))) * scale
@@ -96,7 +101,7 @@ def amount(text: str) -> Amount | None:
     )
     step = Fraction(0) if match.group("under") else step
     shown = len(digits.replace(".", "").lstrip("0"))
-    return Amount(sign * value, step, shown, integer, measure or None, error)
+    return Amount(sign * value, step, shown, integer, measure, error)
 
 
 def _named_value(text: str) -> bool:
@@ -108,33 +113,33 @@ def _fraction(text: str) -> Amount | None:
     match = _FRACTION.match(text)
     if match is None or not Fraction(match.group("under")):
         return None
-    measure = _unit_behind(text[match.end() :])
-    if measure is False:
+    plain_unit, measure = _unit_behind(text[match.end() :])
+    if not plain_unit:
         return None
     value = Fraction(match.group("over")) / Fraction(match.group("under")) + int(
         match.group("whole") or 0
     )
     sign = -1 if match.group("sign") == "-" else 1
-    return Amount(sign * value, Fraction(0), 0, integer=False, unit=measure or None)
+    return Amount(sign * value, Fraction(0), 0, integer=False, unit=measure)
 
 
-def _unit_behind(text: str) -> "Unit | None | bool":
-    """The unit after a number; None: nothing is there, False: something else is."""
+def _unit_behind(text: str) -> tuple[bool, Unit | None]:
+    """Whether nothing but a unit stands after a number, and that unit."""
     rest = text.replace("\\$", " dollar ").strip().rstrip("$.;,* ").lstrip("$,*~ ")
     rest = re.sub(r"^(?:\\[,;!: ]|\\quad|\\right\)?|[)\]])+|(?:\\[)\]])+$", "", rest).strip()
     rest = re.sub(r"^[-\s]+(?=[A-Za-z])", "", rest)
     if not rest:
-        return None
+        return True, None
     if len(rest) > 80 or re.search(
         r"\d\s*(?:\\times|[×=])|=|\\(?:sqrt|pi|frac\{\\pi|sin|cos|ln|log|exp)\b|[?!<>|]", rest
     ):
-        return False
+        return False, None
     if re.match(
         r"[+!]|\^(?!\s*\{?\s*\\circ)|-\s*\d|\\(?:pm|ln|log)|(?:and|or|to|x|y|i|pi)\b", rest
     ):
-        return False
+        return False, None
     rest = re.split(r"\s+\(|,\s|;\s|\.\s", rest, maxsplit=1)[0]
     found = unit(rest)
     if found is None or len(found.unknown) > 3:
-        return False
-    return found
+        return False, None
+    return True, found

@@ -51,8 +51,8 @@ class Choice(Verifier, use="choice", version=1):
             span = (read.start, read.end)
             other = _contradiction(read, options)
             if other:
-                return Verdict("unverifiable", extract, f"the letter {given} beside the text of {other}",
-                               span)  # fmt: skip
+                why = f"the letter {given} beside the text of {other}"
+                return Verdict("unverifiable", extract, why, span)
         else:
             return Verdict("unverifiable", detail="no option named")
         outcome = "correct" if given == right else "incorrect"

@@ -1,4 +1,4 @@
-r"""Units of measurement: `kJ mol^-1`, `\mathrm{~m}/\mathrm{s}^2`, `metres per second` as factor and dimension.
+r"""Units: `kJ mol^-1`, `\mathrm{~m}/\mathrm{s}^2`, `metres per second` as factor and dimension.
 
 Factors are exact by definition where the SI defines them, else CODATA 2018.
 """
@@ -170,18 +170,21 @@ _ALONE_SYMBOLS, _ALONE_NAMES = _read_table(_ALONE)
 
 _SUPER = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUPERS = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
+_DEGREE = r"(?:\^\s*\{?\s*\\circ\s*\}?|\{?\s*\\circ\s*\}?|\\degree|\\deg|°|º|˚)"
 _SPELT = [
     (re.compile(r"\\(?:AA|angstrom|Angstrom)\b|\\mathring\s*\{?\s*A\s*\}?|\\AA|Å|Å"), " angstrom "),
     (re.compile(r"\\(?:Omega|ohm)(?![a-zA-Z])|Ω|Ω"), "ohm"),
-    (re.compile(r"(?:\^\s*\{?\s*\\circ\s*\}?|\{?\s*\\circ\s*\}?|\\degree|\\deg|°|º|˚)\s*(?:\\[,;! ])*\s*"
-                r"(?:\\(?:mathrm|text|rm)\s*\{\s*~?\s*)?([CF])\b(?:\s*\})?"), r" deg\1 "),
-    (re.compile(r"(?:\^\s*\{?\s*\\circ\s*\}?|\{?\s*\\circ\s*\}?|\\degree|\\deg|°|º|˚)"), " deg "),
+    (re.compile(_DEGREE + r"\s*(?:\\[,;! ])*\s*(?:\\(?:mathrm|text|rm)\s*\{\s*~?\s*)?([CF])\b"
+                r"(?:\s*\})?"), r" deg\1 "),
+    (re.compile(_DEGREE), " deg "),
     (re.compile(r"\bdegrees?\s+(?:C|celsius|centigrade)\b", re.I), "degC"),
     (re.compile(r"\bdegrees?\s+(?:F|fahrenheit)\b", re.I), "degF"),
-    (re.compile(r"\\(?:mathrm|mathbf|text|textrm|textbf|rm|operatorname|mathit|textit|hbox|mbox|unit|si)\s*(?=\{)"), " "),
+    (re.compile(r"\\(?:mathrm|mathbf|text|textrm|textbf|rm|operatorname|mathit|textit|hbox|mbox|unit"
+                r"|si)\s*(?=\{)"), " "),
     (re.compile(r"\\(?:rm|mathrm|text)\b"), " "),
     (re.compile(r"\\mu(?![a-zA-Z])\s*|[µμ]\s*"), "u"),
-    (re.compile(r"\\(?:cdot|times|ast|,|;|:|!|quad|ell)(?![a-zA-Z])|[·⋅×∙•*]|(?<=[a-zA-Z])\.(?=[a-zA-Z])"), " * "),
+    (re.compile(r"\\(?:cdot|times|ast|,|;|:|!|quad|ell)(?![a-zA-Z])|[·⋅×∙•*]"
+                r"|(?<=[a-zA-Z])\.(?=[a-zA-Z])"), " * "),
     (re.compile(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"(\1)/(\2)"),
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\\\$"), " dollar "),

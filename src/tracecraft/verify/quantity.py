@@ -23,8 +23,8 @@ _USUAL = Fraction(1, 100)
 _COARSEST = Fraction(1, 20)
 """What a reference's last digit may grant at most: SciBench's own tolerance."""
 _BEHIND = re.compile(
-    r"\$*[\s~]*(?:\\[,;:! ]\s*)*(?P<unit>(?:\\(?:text|mathrm|textbf)\s*\{[^{}]*\}(?:\^\{?-?\d+\}?)?|[A-Za-z%°µμΩÅ]+(?:\^\{?-?\d+\}?|[²³])?"
-    r"|\^?\\circ|[/·]|\\cdot|\\%|\s(?=[a-zA-Z/(\\])|[()])+)"
+    r"\$*[\s~]*(?:\\[,;:! ]\s*)*(?P<unit>(?:\\(?:text|mathrm|textbf)\s*\{[^{}]*\}(?:\^\{?-?\d+\}?)?"
+    r"|[A-Za-z%°µμΩÅ]+(?:\^\{?-?\d+\}?|[²³])?|\^?\\circ|[/·]|\\cdot|\\%|\s(?=[a-zA-Z/(\\])|[()])+)"
 )
 
 
@@ -123,6 +123,8 @@ def measured(
     """Whether a quantity meets the wanted one.
 
     Args:
+        want: the reference.
+        given: the answer.
         tolerance: relative; None as the option says.
         rate: how many of the wanted unit one of the given is, where other tables know; 0 if
             they measure different things.
@@ -167,15 +169,21 @@ def _close(want: Amount, given: Amount, value: Fraction, tolerance: float | None
     if not want.value or (value > 0) != (want.value > 0):
         return False
     if want.integer and want.unit is None and given.unit is None:
-        return tolerance is not None and not given.integer and abs(value - want.value) < Fraction(1, 2) and (
-            abs(value - want.value) <= Fraction(tolerance) * abs(want.value)
-        )  # fmt: skip
+        return _rounds(want, given, tolerance)
     off = abs(value - want.value)
     size = abs(want.value)
     if tolerance is not None:
         return off <= Fraction(tolerance) * size
     granted = max(_USUAL * size, min(want.step / 2, _COARSEST * size))
     return off <= max(granted, want.error or 0)
+
+
+def _rounds(want: Amount, given: Amount, tolerance: float | None) -> bool:
+    """Whether a decimal rounds to the whole number that is wanted, within the set's tolerance."""
+    off = abs(given.value - want.value)
+    if tolerance is None or given.integer:
+        return False
+    return off < Fraction(1, 2) and off <= Fraction(tolerance) * abs(want.value)
 
 
 def _reference(problem: Mapping[str, Any]) -> str:
@@ -206,7 +214,7 @@ def _with_unit_behind(response: str, found: Extract) -> str:
 
 
 def _computed(answer: str) -> Amount | None:
-    r"""The value of an expression with its unit, as `\frac{\pi}{2} \text{ m}` and `2\sqrt{3}` are."""
+    r"""The value of an expression with its unit, as `\frac{\pi}{2} \text{ m}` is one."""
     from tracecraft.verify.evaluate import real
     from tracecraft.verify.grammar import Unparsed, parsed
     from tracecraft.verify.guards import refused
