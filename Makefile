@@ -1,11 +1,13 @@
 # The environment is made once, by the first target that needs it, and again when its locks change.
 .DEFAULT_GOAL := help
-.PHONY: help math-data code-data science-data data test check smoke bench
+.PHONY: help math-data code-data science-data data branches merge test check smoke bench
 # Packages are installed without bytecode, which is written at first import: vLLM's takes 16 s of CPU
 # without it and 8 s with it, at every start.
 unexport PYTHONDONTWRITEBYTECODE
 READY := .venv/.ready
 RUN = .venv/bin/tracecraft run
+STUDENT = $(or $(RECIPE),recipes/branches.yaml)
+TRAINED = "import sys, tracecraft as t; r = t.load_recipe(sys.argv[1]); print(*(s.name for s in r.steps if s.part.use == 'train'))"
 OPTIONS = $(if $(LIMIT),--limit $(LIMIT)) $(if $(STORE),--store $(STORE))
 
 help:  ## this list
@@ -22,6 +24,13 @@ science-data: $(READY)  ## the same for choices and quantities
 	$(RUN) "$${RECIPE:-$$(.venv/bin/python tools/environment.py recipe science)}" $(OPTIONS)
 
 data: math-data code-data science-data  ## all three domains
+
+branches: $(READY)  ## a branch a domain, of recipes/branches.yaml or RECIPE
+	@for step in $$(.venv/bin/python -c $(TRAINED) "$(STUDENT)"); do \
+	  $(RUN) "$(STUDENT)" --until $$step $(OPTIONS) || exit; done
+
+merge: $(READY)  ## the branches become one
+	$(RUN) "$(STUDENT)" $(OPTIONS)
 
 test: $(READY)  ## the fast tests: no GPU, no network
 	.venv/bin/pytest -q -n 2 -m "not slow and not gpu and not network"
