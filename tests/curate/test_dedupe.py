@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracecraft.curate import cluster, dedupe, minhash
+from tracecraft.curate import cluster, corpus, dedupe, minhash
 from tracecraft.curate.dedupe import Dedupe
 from tracecraft.errors import BrokenContract, RecipeError
 from tracecraft.stage import Stage
@@ -212,7 +212,8 @@ def test_batches_threads_and_kernels_make_no_difference(monkeypatch):
     monkeypatch.setattr(cluster, "COMPILE_BYTES", 0)
     monkeypatch.setattr(minhash, "TASK_BYTES", 5_000)
     assert marks(frame, workers=3).equals(plain)
-    monkeypatch.setattr("tracecraft.curate.corpus.Corpus.batch_rows", lambda self: 37)
+    monkeypatch.setattr(corpus, "BATCH_BYTES", 1)
+    monkeypatch.setattr(corpus, "LEAST_ROWS", 37)
     assert marks(frame, workers=2).equals(plain)
     assert marks(frame, hash="sha1").equals(plain)
 

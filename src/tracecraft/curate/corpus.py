@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 BATCH_BYTES = 32_000_000
 """Text that one piece holds, roughly."""
 PROBE_ROWS = 256
+LEAST_ROWS = 512
 """Rows at the top of a table whose length stands for all."""
 
 
@@ -30,7 +31,7 @@ class Corpus:
         """Rows that hold about `BATCH_BYTES`."""
         probe = self.table.head(PROBE_ROWS).select(self.text.str.len_bytes().mean())
         mean = probe.collect().item()
-        return int(np.clip(BATCH_BYTES / max(mean or 0, 1), 512, 1 << 18))
+        return int(np.clip(BATCH_BYTES / max(mean or 0, 1), LEAST_ROWS, 1 << 18))
 
     def batches(self, *expressions: pl.Expr) -> Iterator[pl.DataFrame]:
         """Expressions over all rows, in order, in pieces."""

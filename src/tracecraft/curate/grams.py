@@ -96,6 +96,14 @@ def decoded(address, at, first):
     return np.int64(code), more + 1
 
 
+@inlined
+def settled(h):
+    """A token's polynomial with its bits mixed."""
+    h ^= h >> u64(32)
+    h *= MIX
+    return h ^ (h >> u64(29))
+
+
 @compiled
 def tokenise(address, size, alphabet, hashes, numbers, starts, ends):
     """The tokens of a text: how many."""
@@ -134,9 +142,7 @@ def tokenise(address, size, alphabet, hashes, numbers, starts, ends):
                 continue
             if one != kind or one in (BREAK, ALONE):
                 if kind != BREAK:
-                    h ^= h >> u64(32)
-                    h *= MIX
-                    hashes[count] = h ^ (h >> u64(29))
+                    hashes[count] = settled(h)
                     numbers[count] = kind == DIGIT
                     starts[count] = start
                     ends[count] = end
@@ -149,9 +155,7 @@ def tokenise(address, size, alphabet, hashes, numbers, starts, ends):
                 end = behind
         i = behind
     if kind != BREAK:
-        h ^= h >> u64(32)
-        h *= MIX
-        hashes[count] = h ^ (h >> u64(29))
+        hashes[count] = settled(h)
         numbers[count] = kind == DIGIT
         starts[count] = start
         ends[count] = end
