@@ -3,7 +3,9 @@
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from tracecraft.verify.several import extended, selections
 
 __all__ = ["Letters", "chosen_letters", "folded"]
 
@@ -90,6 +92,10 @@ _CONCLUDED = re.compile(
     r"|we\s+(?:have|get)\s+)?(?=[(\[*$\\]*(?:option|choice)?s?\s*[(\[*$]*[A-J]\b)",
     re.IGNORECASE,
 )
+_ENDS_WITH = re.compile(
+    r"\b(?:is|are|option|choice)\b(?:\s*\(are\)|\(s\))*[\s:*$]*(?P<named>[(\[][A-J][)\]])"
+    r"|\(\s*(?:[Oo]ption|[Cc]hoice)\s+(?P<told>[A-J])\s*\)\W*$|[.}]\$?\s*(?P<last>[(\[][A-J][)\]])\W*$"
+)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{?")
 _OPEN = re.compile(
     r"(?:[\s*_$\"'`“‘「『【(\[{<:：]"
@@ -120,7 +126,7 @@ _BARE = re.compile(
 )
 _FORMULA = re.compile(
     r"[\w^_=+°-]|['’][a-z]|\s*(?:[=^>+]|<(?!/))"
-    r"|\s*\\(?:cdot|times|frac|sqrt|cap|cup|[lg]eq?\b)"
+    r"|\s*\\(?:left|cdot|times|frac|sqrt|cap|cup|[lg]eq?\b)"
 )
 
 
@@ -148,12 +154,29 @@ def chosen_letters(
     """
     text = folded(text)
     found = [*_announced(text, known, several=several), *_boxed(text, known, several=several)]
-    found += _judged(text, known)
+    if several:
+        sets = [Letters(m, "announced", a, b) for m, a, b in selections(text, known)]
+        found = [_whole(text, f, known) for f in found] + sets
+    else:
+        found += _judged(text, known)
     if not found:
-        found = [*_lines(text, known, several=several), *_concluded(text, known, several=several)]
+        found = [
+            *_lines(text, known, several=several),
+            *_concluded(text, known, several=several),
+            *_ended(text, known, several=several),
+        ]
     if not found:
         return None
     return max(found, key=lambda f: (f.end, -f.start))
+
+
+def _whole(text: str, read: Letters, known: str) -> Letters:
+    """A choice with those that follow it, where several may be right."""
+    if read.hedged or text[read.end - 1 : read.end] not in {")", "]"}:
+        return read
+    more, end = extended(text, read.end, known)
+    marks = "".join(sorted({*read.letters, *more}))
+    return replace(read, letters=marks, end=end) if more else read
 
 
 def _announced(text: str, known: str, *, several: bool) -> Iterator[Letters]:
@@ -187,8 +210,8 @@ def _judged(text: str, known: str) -> Iterator[Letters]:
             continue
         if letter.upper() not in known:
             continue
-        before = re.split(r"[.!?;\n]", text[max(0, said.start() - 15) : said.start()])[-1]
-        if re.search(r"\bwhether\b|\bif\b|\bnot\b|n't\b", before + said.group(0)):
+        before = re.split(r"[.!?;\n]", text[max(0, said.start() - 80) : said.start()])[-1]
+        if re.search(r"\b(?:none|neither|whether|if|not)\b|n't\b", before + said.group(0)):
             continue
         if not bracketed and re.match(
             r"\s+(?!is|are|must|would|seems|appears|as)[a-z]", text[said.end("letter") :]
@@ -204,6 +227,16 @@ def _concluded(text: str, known: str, *, several: bool) -> Iterator[Letters]:
         at = named.end() if named else at
         read = _at(text, at, known, "concluded", several=several, sure=False)
         if read is not None and (named or not re.match(r"\s*[A-Za-z=<>+]", read.rest)):
+            yield read
+
+
+def _ended(text: str, known: str, *, several: bool) -> Iterator[Letters]:
+    """A bracketed letter that the last paragraph says something is, or ends with."""
+    begin = max(text.rstrip().rfind("\n"), len(text) - 600, 0)
+    for match in _ENDS_WITH.finditer(text, begin):
+        start = match.start(match.lastgroup or 0)
+        read = _at(text, start, known, "concluded", several=several, sure=False)
+        if read is not None and not re.match(r"\s*(?:not|in|false|wrong)", read.rest):
             yield read
 
 
