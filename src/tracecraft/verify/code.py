@@ -15,7 +15,7 @@ from pydantic import Field
 
 from tracecraft.schema import Verdict
 from tracecraft.stage import Desk
-from tracecraft.verify.code_calls import expected_results, run_calls, run_differential
+from tracecraft.verify.code_calls import Expected, expected_results, run_calls, run_differential
 from tracecraft.verify.code_check import run_program_tests
 from tracecraft.verify.code_extract import LANGUAGES, defines, extract, parses
 from tracecraft.verify.code_extract import Code as Found
@@ -73,7 +73,7 @@ class _Kept(Generic[T]):
 
 
 _suites: _Kept[Suite] = _Kept(64)
-_references: _Kept[list[Any] | Report] = _Kept(256)
+_references: _Kept[Expected | Report] = _Kept(256)
 
 
 def _key(*parts: object) -> bytes:

@@ -12,12 +12,17 @@ from tracecraft.verify.codec import Undecodable, decode, encode
 from tracecraft.verify.evalplus import Agreement
 from tracecraft.verify.sandbox import Job, Limits, Ran, Sandbox
 
-__all__ = ["expected_results", "run_calls", "run_differential"]
+__all__ = ["Expected", "expected_results", "run_calls", "run_differential"]
 
 _FIRST = 8
 """Calls made before the others: most programs that fail do so here."""
 _EVALPLUS_SECONDS = 4.0
 """For one call: evalplus 0.3.1, `DEFAULT_MIN_TIME_LIMIT`."""
+_EVALPLUS_MEMORY = 4 << 30
+"""Bytes: evalplus 0.3.1, `query_maximum_memory_bytes`."""
+_EVALPLUS_OUTPUT = 256 << 20
+"""Bytes of all results together."""
+_REFERENCE_SECONDS = 15.0
 _STATUSES = {"MemoryError": "memory_limit", "ModuleNotFoundError": "missing_package"}
 
 Compare = Callable[[int, Any], Match]
@@ -151,31 +156,53 @@ def _of_inputs(
     sandbox: Sandbox, suite: Differential, program: Runnable, terms: Terms, each: float
 ) -> _Round:
     calls = [[[encode(a) for a in args], {}] for args in suite.inputs]
-    return _Round(sandbox, program, suite.entry, calls, _for_all(terms), each)
+    limits = replace(_for_all(terms), memory=_EVALPLUS_MEMORY, output=_EVALPLUS_OUTPUT)
+    return _Round(sandbox, program, suite.entry, calls, limits, each)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the reference returned, for the inputs that it takes."""
+
+    inputs: tuple[tuple[Any, ...], ...]
+    results: list[Any]
 
 
 def expected_results(
     sandbox: Sandbox, suite: Differential, reference: Runnable, terms: Terms
-) -> list[Any] | Report:
-    """What the reference returns for each input, or why it cannot be told."""
-    rounds = _of_inputs(sandbox, suite, reference, terms, each=30.0)
-    ran = rounds.make(0, len(rounds.calls), trusted=True)
-    outcomes = list(_outcomes(ran))
-    wrong = next((o for o in outcomes if "v" not in o), None)
-    if wrong is not None or len(outcomes) != len(suite.inputs):
-        said = wrong or how_it_ended(ran, rounds.limits)
-        return Report("bad_tests", 0, len(suite.inputs), f"the reference fails: {said}")
-    return [decode(o["v"]) for o in outcomes]
+) -> Expected | Report:
+    """What the reference returns for each input, or why it cannot be told.
+
+    An input at which the reference raises is none that the problem allows: it is left out, as
+    EvalPlus leaves out those that break a task's contract.
+    """
+    rounds = _of_inputs(sandbox, suite, reference, terms, each=_REFERENCE_SECONDS)
+    outcomes: list[dict[str, Any] | None] = []
+    while len(outcomes) < len(suite.inputs):
+        ran = rounds.make(len(outcomes), len(suite.inputs), trusted=True)
+        made = list(_outcomes(ran))
+        if not made and outcomes and outcomes[-1] is None:
+            break  # twice in a row it did not survive an input
+        outcomes += made
+        if len(outcomes) < len(suite.inputs):
+            outcomes.append(None)
+    good = [(i, o["v"]) for i, o in enumerate(outcomes) if o is not None and "v" in o]
+    if len(good) * 2 < len(suite.inputs) or not good:
+        wrong = next((o for o in outcomes if o is None or "v" not in o), None)
+        why = f"the reference fails: {wrong or 'it does not survive'}"
+        return Report("bad_tests", len(good), len(suite.inputs), why)
+    return Expected(tuple(suite.inputs[i] for i, _ in good), [decode(v) for _, v in good])
 
 
 def run_differential(
-    sandbox: Sandbox, suite: Differential, expected: list[Any], program: Runnable, terms: Terms
+    sandbox: Sandbox, suite: Differential, expected: Expected, program: Runnable, terms: Terms
 ) -> Report:
     """As EvalPlus: the same calls as the reference, results compared by its rules."""
+    suite = replace(suite, inputs=expected.inputs)
     rounds = _of_inputs(sandbox, suite, program, terms, _EVALPLUS_SECONDS)
     agreement = Agreement(suite.entry, suite.atol)
 
     def compare(index: int, got: Any) -> Match:
-        return agreement.of(suite.inputs[index], got, expected[index])
+        return agreement.of(suite.inputs[index], got, expected.results[index])
 
     return _run(rounds, compare, terms)

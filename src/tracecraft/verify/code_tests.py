@@ -32,7 +32,7 @@ __all__ = ["BadTests", "Calls", "Prediction", "Program", "Stdio", "Suite", "read
 
 BESIDE = (
     "asset", "atol", "base_input", "canonical_solution", "challenge_test_list", "checker", "code",
-    "comparison", "entry_point", "fn_name", "func_name", "function_name", "functional",
+    "comparison", "contract", "entry_point", "fn_name", "func_name", "function_name", "functional",
     "generated_checker", "generated_tests", "input", "input_file", "input_output", "inputs",
     "memory_limit", "memory_limit_bytes", "metadata", "official_tests", "output", "output_file",
     "outputs", "plus_input", "private_test_cases", "private_tests", "prompt", "public_test_cases",
@@ -188,8 +188,9 @@ def _from_list(tests: list[Any], m: Mapping[str, Any]) -> Suite:
     if all(isinstance(t, str) for t in tests):
         return _asserts(tests, m.get("test_setup_code") or "", m)
     pairs = [_pair(t) for t in tests]
-    kinds = {str(t.get("testtype") or t.get("type") or "") for t in tests}
-    named = next((t["fn_name"] for t in tests if t.get("fn_name")), None)
+    named_tests = [t for t in tests if isinstance(t, Mapping)]
+    kinds = {str(t.get("testtype") or t.get("type") or "") for t in named_tests}
+    named = next((t["fn_name"] for t in named_tests if t.get("fn_name")), None)
     entry = named or _entry(m)
     if kinds & {"functional", "function_call"} or (named and kinds == {""}):
         if entry is None:
@@ -327,8 +328,8 @@ def _evalplus(m: Mapping[str, Any]) -> Differential:
     if not body:
         raise BadTests("inputs without outputs and without a reference solution")
     prompt = str(m.get("prompt") or "")
-    reference = body if re.search(rf"^def {re.escape(m['entry_point'])}\b", body, re.M) else (
-        prompt + body)  # fmt: skip
+    whole = re.search(rf"^def {re.escape(m['entry_point'])}\b", body, re.M)
+    reference = body if whole else prompt + str(m.get("contract") or "") + body
     return Differential(
         m["entry_point"], inputs_of(m), reference, float(m.get("atol") or 0), prompt
     )

@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["private_cases"]
 
 _MOST = 1 << 30
-"""Bytes a set of tests may have when unpacked; the largest of LiveCodeBench's are below it."""
+"""Bytes a set of tests may have when unpacked."""
 _TEXTS = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE"}
 _SCAFFOLD = {"PROTO", "FRAME", "MEMOIZE", "BINPUT", "LONG_BINPUT", "PUT", "STOP"}
 

@@ -11,9 +11,11 @@ __all__ = ["judge_prediction"]
 
 _TAGGED = re.compile(r"\[ANSWER\](.*?)(?:\[/ANSWER\]|\Z)", re.S | re.I)
 _FENCED = re.compile(r"```[^\n]*\n(.*?)(?:```|\Z)", re.S)
-_SAID = re.compile(r"(?:answer|output|result|returns?)\b[^\n:`]*?(?::|\bis\b)\s*(.+)", re.I)
+_SAID = re.compile(
+    r"(?:answer|output|result|returns?)\b[^\n:`]*?(?::|\bis\b)\s*(.+)|\breturns\s+(.+)", re.I
+)
 _MOST = 100_000
-"""Characters of a literal that are read; the longest of CRUXEval's has a few thousand."""
+"""Characters of a literal that are read; the longest of CRUXEval's has 50."""
 
 
 def judge_prediction(expected: str, response: str) -> Verdict:
@@ -45,9 +47,14 @@ def _candidates(text: str) -> list[tuple[str, int]]:
     found += [(line, at) for body, start in blocks for line, at in _lines_back(body, start)]
     found += blocks
     found += [(m[1], m.start(1)) for m in reversed(list(re.finditer(r"`([^`\n]+)`", text)))]
-    found += [(m[1].strip(" .*"), m.start(1)) for m in reversed(list(_SAID.finditer(text)))]
+    found += [_stripped(m, m.lastindex or 1) for m in reversed(list(_SAID.finditer(text)))]
     found += _lines_back(text, 0)
     return [(part.strip(), at + len(part) - len(part.lstrip())) for part, at in found]
+
+
+def _stripped(match: re.Match[str], group: int) -> tuple[str, int]:
+    said = match[group]
+    return said.strip(" .*"), match.start(group) + len(said) - len(said.lstrip(" .*"))
 
 
 def _lines_back(text: str, start: int) -> list[tuple[str, int]]:

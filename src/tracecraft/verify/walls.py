@@ -13,6 +13,7 @@ WORK = Path("/w")
 
 _SYSTEM = ("usr", "lib", "lib64", "lib32", "libx32", "bin", "sbin")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
+_PLACES = ("/tmp", "/var/tmp", "/mnt", "/media", "/srv", "/run", "/dev/shm")
 _ETC = ("ld.so.cache", "alternatives", "localtime")
 
 
@@ -76,10 +77,12 @@ def enter_namespaces(prefixes: list[str], extras: dict[str, str], uid: int | Non
 
 def _build_root(roots: list[Path], extras: dict[str, str]) -> None:
     kernel.mount("none", Path("/"), flags=kernel.MS_REC | kernel.MS_PRIVATE)
-    new = next(p for p in map(Path, ("/tmp", "/var/tmp", "/dev/shm", "/run")) if p.is_dir())
-    for source in map(Path, extras.values()):  # what is about to be hidden must be held open
-        if source.is_relative_to(new):
-            raise OSError(16, f"{source} lies in {new}, which the sandbox hides")
+    sources = [*roots, *map(Path, extras.values())]
+    # the new root is put over a folder, whose contents it hides
+    places = [p for p in map(Path, _PLACES) if p.is_dir() and p not in roots]
+    new = next((p for p in places if not any(s.is_relative_to(p) for s in sources)), None)
+    if new is None:
+        raise OSError(16, f"no folder for a new root but those that hold {sources}")
     kernel.mount("tmpfs", new, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
     for root in roots:
         if root.is_symlink():
