@@ -56,7 +56,8 @@ def selections(text: str, known: str) -> Iterator[tuple[str, int, int]]:
             yield listed, 0, len(text)
     end = max(len(text.rstrip()) - _LAST, 0)
     last = list(_LISTED.finditer(text, end))
-    if last and not _ENOUGH.search(text, last[-1].start()):
+    sentence = re.split(r"[.!?\n]", text[: last[-1].start()])[-1] if last else ""
+    if last and not _DENIED.search(sentence) and not _ENOUGH.search(text, last[-1].start()):
         letters = _letters(last[-1].group("list"), known)
         if len(letters) > 1:
             yield letters, last[-1].start(), last[-1].end()
