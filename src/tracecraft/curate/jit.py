@@ -184,6 +184,17 @@ def mum(typing: Any, left: Any, right: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), code
 
 
+UNROLLED = 2
+"""Hashes that one turn of `least_images` takes. Their number must be a multiple of it: the caller
+repeats the last one."""
+
+
+def _everywhere(builder: Any, value: Any) -> Any:
+    none = ir.Constant(_LANES, ir.Undefined)
+    one = builder.insert_element(none, value, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(one, none, ir.Constant(_LANES, [0] * 16))
+
+
 def least_images(vectors: int) -> Any:
     """An instruction: the least `a*h + b` mod 2**32 over all hashes h, for 16 × `vectors` (a, b).
 
@@ -208,19 +219,16 @@ def least_images(vectors: int) -> Any:
         i = builder.phi(_I64)
         i.add_incoming(zero, entry)
         least = [builder.phi(_LANES) for _ in range(vectors)]
-        at = builder.add(hashes, builder.shl(i, ir.Constant(_I64, 2)))
-        one = builder.insert_element(
-            ir.Constant(_LANES, ir.Undefined), _read(builder, at, _I32), ir.Constant(_I32, 0)
-        )
-        same = builder.shuffle_vector(
-            one, ir.Constant(_LANES, ir.Undefined), ir.Constant(_LANES, [0] * 16)
-        )
-        after = []
-        for k in range(vectors):
-            image = builder.add(builder.mul(same, a[k]), b[k])
-            less = builder.icmp_unsigned("<", image, least[k])
-            after.append(builder.select(less, image, least[k]))
-        step = builder.add(i, ir.Constant(_I64, 1))
+        after = list(least)
+        for n in range(UNROLLED):
+            at = builder.add(hashes, builder.shl(i, ir.Constant(_I64, 2)))
+            at = builder.add(at, ir.Constant(_I64, 4 * n))
+            same = _everywhere(builder, _read(builder, at, _I32))
+            for k in range(vectors):
+                image = builder.add(builder.mul(same, a[k]), b[k])
+                less = builder.icmp_unsigned("<", image, after[k])
+                after[k] = builder.select(less, image, after[k])
+        step = builder.add(i, ir.Constant(_I64, UNROLLED))
         builder.cbranch(builder.icmp_signed("<", step, count), loop, done)
         i.add_incoming(step, loop)
         for k in range(vectors):

@@ -12,7 +12,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-from tracecraft.curate.jit import compiled, copy_block, load64, store64
+from tracecraft.curate.jit import UNROLLED, compiled, copy_block, load64, store64
 from tracecraft.curate.sketch import (
     EDGES,
     MASKS,
@@ -186,7 +186,7 @@ def sketch(
     scratch, joined = np.empty(longest + PAD, np.uint8), np.empty(longest + PAD, np.uint8)
     edges = np.empty(longest + EDGES, np.int32)
     hashes, found = np.empty(half, np.uint64), np.empty(half, np.uint64)
-    mixed, signature = np.empty(half, np.uint32), np.empty(a.shape[0], np.uint32)
+    mixed, signature = np.empty(half + UNROLLED, np.uint32), np.empty(a.shape[0], np.uint32)
     starts, spans = np.empty(half, np.int64), np.empty(half, np.int64)
     waiting, queued = np.empty((BLOCKS + 1, LANES), np.int64), np.empty(BLOCKS + 1, np.int64)
     block, state = np.zeros((16, LANES), np.uint32), np.zeros((5, LANES), np.uint32)

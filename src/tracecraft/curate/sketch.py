@@ -7,6 +7,7 @@ The numbers are those that `shingle.py` and `minhash.py` define; a test compares
 import numpy as np
 
 from tracecraft.curate.jit import (
+    UNROLLED,
     beyond_mask,
     compiled,
     copy_block,
@@ -30,8 +31,10 @@ PAD = 160
 EDGES = 16
 """Room beyond the edges of a text: a last one, and what `split` writes too much."""
 READY = True
-SHELF = 8
-"""Texts whose shingles are at hand: those of one small cluster."""
+SHELF = 256
+"""Texts whose shingles are at hand, so that a small cluster is parsed once."""
+SHELF_ROOM = 1 << 22
+"""Shingles that the shelf has room for, at most."""
 BLANKS = u64(0x2020202020202020)
 
 _images_128 = least_images(8)
@@ -153,7 +156,13 @@ def fmix32(h):
 
 @compiled
 def images(hashes, count, a, b, out):
-    """The least image of the hashes under each permutation; widths are multiples of 32."""
+    """The least image of the hashes under each permutation; widths are multiples of 32.
+
+    There must be room for `UNROLLED` hashes more than `count`.
+    """
+    while count % UNROLLED:
+        hashes[count] = hashes[count - 1]
+        count += 1
     at, a_at, b_at = u64(hashes.ctypes.data), u64(a.ctypes.data), u64(b.ctypes.data)
     out_at, width = u64(out.ctypes.data), a.shape[0]
     for j in range(width):
@@ -203,7 +212,7 @@ def sketch(
     edges = np.empty(longest + EDGES, np.int32)
     hashes = np.empty(longest // 2 + 2, np.uint64)
     found = np.empty(longest // 2 + 2, np.uint64)
-    mixed = np.empty(longest // 2 + 2, np.uint32)
+    mixed = np.empty(longest // 2 + 2 + UNROLLED, np.uint32)
     signature = np.empty(a.shape[0], np.uint32)
     width = signatures.shape[1]
     for d in range(sizes.shape[0]):
@@ -237,52 +246,64 @@ def root(parents, x):
 
 
 @inlined
-def slot_of(table, shingle):
-    """Where a shingle is in a table of a power-of-two size, or where it belongs."""
+def slot_of(table, values, shingle):
+    """Where a shingle's number is in a table of a power-of-two size, or where it belongs."""
     mask = u64(table.shape[0] - 1)
     slot = (shingle * CAST) & mask
-    while table[slot] != 0 and table[slot] != shingle:
+    while table[slot] >= 0 and values[table[slot]] != shingle:
         slot = (slot + u64(1)) & mask
     return slot
 
 
 @compiled
-def entered(found, count, table, marks):
-    """Put shingles into an emptied table, with mark 0: how many differ."""
-    table[:] = u64(0)
+def entered(found, count, table, values, marks):
+    """Number shingles in the order of their first standing: how many differ.
+
+    `values` gets each, `marks` a 0 for each, and the emptied `table` their numbers.
+    """
+    table[:] = -1
     different = 0
     for i in range(count):
-        slot = slot_of(table, found[i])
-        different += table[slot] == 0
-        table[slot] = found[i]
-        marks[slot] = 0
+        slot = slot_of(table, values, found[i])
+        if table[slot] < 0:
+            table[slot] = different
+            values[different] = found[i]
+            marks[different] = 0
+            different += 1
     return different
 
 
 @compiled
-def shared(found, count, table, marks, turn, most):
-    """How many different shingles there are, and how many of them `entered` put into the table.
+def shared(found, count, table, values, marks, used, alone, turn, most):
+    """What a text shares with the one whose `alone` shingles were `entered`, in turn `turn`.
 
-    Each that is met gets the mark `turn` (or, where it was not there and is added, its negative)
-    so that it counts once. Gives up with -1 as soon as more than `most` are not shared.
+    Two alike texts run in step, so a shingle is looked for behind the last one first, and in the
+    table only where it is not there; new ones are added behind the `used`. Returns how many
+    different ones there are, how many of them are shared, and how many are used now. Gives up,
+    with -1 shared, as soon as more than `most` are not.
     """
-    different, common = 0, 0
+    different, common, next_one = 0, 0, 0
     for i in range(count):
-        slot = slot_of(table, found[i])
-        if table[slot] == 0:
-            table[slot] = found[i]
-            marks[slot] = -turn
+        x = found[i]
+        if next_one < alone and values[next_one] == x:
+            number = next_one
+        else:
+            slot = slot_of(table, values, x)
+            number = np.int64(table[slot])
+            if number < 0:
+                number = used
+                table[slot] = number
+                values[number] = x
+                marks[number] = 0
+                used += 1
+        next_one = number + 1 if number < alone else next_one + 1
+        if marks[number] != turn:
+            marks[number] = turn
             different += 1
-        elif marks[slot] >= 0 and marks[slot] != turn:
-            marks[slot] = turn
-            different += 1
-            common += 1
-        elif marks[slot] < 0 and marks[slot] != -turn:
-            marks[slot] = -turn
-            different += 1
-        if different - common > most:
-            return different, -1
-    return different, common
+            common += number < alone
+            if different - common > most:
+                return different, -1, used
+    return different, common, used
 
 
 @compiled
@@ -298,22 +319,24 @@ def compare(addresses, sizes, lower, ngram, left, right, parents, threshold, out
     scratch = np.empty(longest + PAD, np.uint8)
     edges = np.empty(longest + EDGES, np.int32)
     hashes = np.empty(most, np.uint64)
-    shelf = np.empty((SHELF, most), np.uint64)
-    kept = np.full(SHELF, -1, np.int64)
-    counts = np.zeros(SHELF, np.int64)
+    places = max(2, min(SHELF, SHELF_ROOM // most))
+    shelf = np.empty((places, most), np.uint64)
+    kept = np.full(places, -1, np.int64)
+    counts = np.zeros(places, np.int64)
     room = 16
     while room < 2 * longest + 16:
         room *= 2
-    table, marks = np.empty(room, np.uint64), np.empty(room, np.int32)
+    table, marks = np.empty(room, np.int32), np.empty(room, np.int32)
+    values = np.empty(room, np.uint64)
     size, used, turn, at, alone = 16, 0, 0, np.int64(-1), 0
     for p in range(left.shape[0]):
         x, y = left[p], right[p]
         if parents.shape[0] and root(parents, x) == root(parents, y):
             out[p] = -1.0
             continue
-        i, j = x % SHELF, y % SHELF
+        i, j = x % places, y % places
         if i == j:  # both would lie in one place
-            j = (j + 1) % SHELF
+            j = (j + 1) % places
         for place, text in ((i, x), (j, y)):
             if kept[place] != text:
                 kept[place] = text
@@ -325,12 +348,13 @@ def compare(addresses, sizes, lower, ngram, left, right, parents, threshold, out
             size = 16
             while size < 2 * (counts[i] + counts[j]):
                 size *= 2
-            alone = entered(shelf[i], counts[i], table[:size], marks)
+            alone = entered(shelf[i], counts[i], table[:size], values, marks)
             at, used, turn = x, alone, 0
         turn += 1
         limit = np.int64(alone / threshold) - alone + 1 if threshold > 0 else longest
-        different, common = shared(shelf[j], counts[j], table[:size], marks, turn, limit)
-        used += different
+        different, common, used = shared(
+            shelf[j], counts[j], table[:size], values, marks, used, alone, turn, limit
+        )
         if common < 0:
             out[p] = 0.0
             continue
