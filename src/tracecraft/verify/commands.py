@@ -36,6 +36,8 @@ _MATRICES = frozenset(
         "cases", "aligned", "align",
     )
 )  # fmt: skip
+_ARROWS = frozenset({"vec", "overrightarrow"})
+_ACCENTS = (*sorted(_ARROWS), "hat", "widehat", "tilde", "dot", "ddot")
 _LETTERS = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau "
     "upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega pi infty ell "
@@ -92,10 +94,11 @@ def _over(p: "Parser") -> Node:
 
 
 def _accented(p: "Parser") -> Node:
-    inner = p.argument()
-    if isinstance(inner, Symbol):
-        return Symbol(f"vec_{inner.name}")
-    return Symbol("vec_" + "".join(_spelled(inner)))
+    accent = p.tokens[p.at - 1].text
+    name = "".join(_spelled(p.argument()))
+    if accent in _ARROWS or (accent == "hat" and name in {"i", "j", "k"}):
+        accent = "vec"
+    return Symbol(f"{accent}_{name}")
 
 
 def _angle(p: "Parser") -> Node:
@@ -282,7 +285,7 @@ PRIMARIES: "dict[str, Callable[[Parser], Node]]" = {
     "mathbb": _blackboard,
     "begin": _environment,
     **dict.fromkeys(("overline", "bar"), _over),
-    **dict.fromkeys(("vec", "hat", "widehat", "overrightarrow", "tilde", "dot", "ddot"), _accented),
+    **dict.fromkeys(_ACCENTS, _accented),
     **dict.fromkeys(("angle", "triangle"), _angle),
 }
 """Commands that take arguments, and how."""

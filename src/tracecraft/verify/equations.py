@@ -44,8 +44,8 @@ def _equations(a: Relation, b: Relation) -> Ruling:
     left = Call("add", (a.sides[0], Call("neg", (a.sides[1],))))
     right = Call("add", (b.sides[0], Call("neg", (b.sides[1],))))
     names = symbols(left) | symbols(right)
-    if not names or symbols(left) != symbols(right):
-        return no("equation") if not names else OPEN
+    if not names:
+        return no("equation")
     k = digits()
     ratios = []
     for point in [*points(names, "positive"), *points(names, "mixed")]:
