@@ -30,8 +30,8 @@ THOUGHTS = "not exactly one thought"
 EMPTY = "nothing after the thought"
 PROMPT = "the generation prompt is not how the answer begins"
 ROUND_TRIP = "tokens and back is another text"
-STOP_INSIDE = "a stop token inside the answer"
-RULES = (NO_ANSWER, THOUGHTS, EMPTY, PROMPT, ROUND_TRIP, STOP_INSIDE)
+CONTROL = "a control token inside a text"
+RULES = (NO_ANSWER, THOUGHTS, EMPTY, PROMPT, ROUND_TRIP, CONTROL)
 """Why an example fails the gate. One that is merely too long is dropped, and is no failure."""
 
 
@@ -64,6 +64,8 @@ class Chat:
     end: str
     """What closes an answer; one special token, and maybe text before it."""
     end_ids: tuple[int, ...]
+    control: tuple[str, ...]
+    """Texts of tokens that mean something to the model: in an example they would steer it."""
     strips: bool
     """The template, asked to render a whole conversation, would lose the thought."""
 
@@ -97,7 +99,8 @@ class Chat:
         strips = thought not in whole
         if strips:
             log.info("the chat template strips the thought; the training text keeps it")
-        return cls(tokenizer, _text(tokenizer, end_ids), tuple(end_ids), strips)
+        end = _text(tokenizer, end_ids)
+        return cls(tokenizer, end, tuple(end_ids), _control(tokenizer, end_ids[-1]), strips)
 
     @property
     def stop(self) -> int:
@@ -140,6 +143,8 @@ class Chat:
             content_left = content
         if not content_left.strip():
             return EMPTY
+        if any(word in turn["content"] for turn in messages for word in self.control):
+            return CONTROL
         prompt = self.prompt(messages[:-1])
         forced = _forced(prompt)
         if not content.startswith(forced):
@@ -152,7 +157,7 @@ class Chat:
         if tuple(said.answer_ids[-len(self.end_ids) :]) != self.end_ids:
             return ROUND_TRIP
         if self.stop in said.answer_ids[:-1]:
-            return STOP_INSIDE
+            return CONTROL
         return LONG if said.tokens > context else said
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
@@ -188,6 +193,13 @@ def _ending(tokenizer: Any, tail: str, stops: set[int]) -> list[int]:
         f"the chat template ends an answer with {tail!r}, which holds no special token to stop at"
         "\n  next   say `template:` with one that writes the end-of-turn token"
     )
+
+
+def _control(tokenizer: Any, stop: int) -> tuple[str, ...]:
+    """The texts of all special tokens but the tags of a thought, which are its text too."""
+    added = tokenizer.added_tokens_decoder.values()
+    words = {*tokenizer.all_special_tokens, *(str(token) for token in added if token.special)}
+    return tuple(sorted({*words, _text(tokenizer, [stop])} - {OPEN, CLOSE}))
 
 
 def _text(tokenizer: Any, ids: Sequence[int]) -> str:
