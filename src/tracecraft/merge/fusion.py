@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from tracecraft.errors import DataError, UsageError, did_you_mean
 from tracecraft.merge.dtypes import FLOATS, Float, float_named
 from tracecraft.merge.exact import reached, settle, threshold, weigh
-from tracecraft.merge.operands import Operands
+from tracecraft.merge.operands import Operands, Settled
 
 Mode = Literal["exact", "reference"]
+Parts = tuple[NDArray[Any], NDArray[np.bool_], Settled]
+"""The bits of the result, the mask, and what was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,29 +64,7 @@ def fuse(
     out = _out(dtype) or (base_kind if mode == "exact" else FLOATS["float32"])
     a, b = base_bits.reshape(rows, width), other_bits.reshape(rows, width)
     pair = Operands(name, rows, width, (base_kind, other_kind), lambda i, j: (a[i:j], b[i:j]))
-    fused = np.empty((rows, width), np.dtype(out.raw))
-    mask = np.zeros((rows, width), np.bool_)
-    if mode == "exact":
-        from tracecraft.merge.kernels import scores
-
-        def keep(first: int, bits: NDArray[Any]) -> None:
-            fused[first : first + len(bits)] = bits
-
-        weighed = weigh(pair)
-        level = threshold(pair, weighed)
-        settled = settle(pair, weighed, level, out, keep)
-        height = np.empty((rows, width), np.float32)
-        scores(*pair.block(0, rows), weighed.ready, height)
-        mask = height >= reached(level)
-    else:
-        from tracecraft.merge.reference import fuse_reference, one_thread
-
-        def write(first: int, bits: NDArray[Any], taken: NDArray[Any]) -> None:
-            fused[first : first + len(bits)] = bits
-            mask[first : first + len(bits)] = taken != 0
-
-        with one_thread():
-            settled = fuse_reference(pair, None, out, seed, write)
+    fused, mask, settled = (_exact if mode == "exact" else _reference)(pair, out, seed)
     return Fused(
         tensor=_like(base, fused.reshape(base_bits.shape), out),
         mask=_mask_like(base, mask.reshape(base_bits.shape)),
@@ -92,6 +72,37 @@ def fuse(
         share=settled.taken / max(1, pair.size),
         kl=settled.kl,
     )
+
+
+def _exact(pair: Operands, out: Float, _seed: int) -> Parts:
+    from tracecraft.merge.kernels import scores
+
+    fused = np.empty((pair.rows, pair.width), np.dtype(out.raw))
+
+    def write(first: int, bits: NDArray[Any]) -> None:
+        fused[first : first + len(bits)] = bits
+
+    weighed = weigh(pair)
+    level = threshold(pair, weighed)
+    settled = settle(pair, weighed, level, out, write)
+    height = np.empty(fused.shape, np.float32)
+    scores(*pair.block(0, pair.rows), weighed.ready, height)
+    return fused, height >= reached(level), settled
+
+
+def _reference(pair: Operands, out: Float, seed: int) -> Parts:
+    from tracecraft.merge.reference import fuse_reference, one_thread
+
+    fused = np.empty((pair.rows, pair.width), np.dtype(out.raw))
+    mask = np.zeros(fused.shape, np.bool_)
+
+    def write(first: int, bits: NDArray[Any], taken: NDArray[Any]) -> None:
+        fused[first : first + len(bits)] = bits
+        mask[first : first + len(bits)] = taken != 0
+
+    with one_thread():
+        settled = fuse_reference(pair, None, out, seed, write)
+    return fused, mask, settled
 
 
 def flat(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -53,13 +53,7 @@ def fuse_reference(
     import torch
 
     def operands(first: int, last: int) -> tuple[Any, Any]:
-        base, other = (
-            as_torch(bits, kind)
-            for bits, kind in zip(pair.read(first, last), pair.kinds, strict=True)
-        )
-        both = torch.promote_types(base.dtype, other.dtype)
-        wanted = getattr(torch, compute.name) if compute else both
-        return base.to(wanted), other.to(wanted)
+        return _operands(pair, compute, first, last)
 
     def importance(first: int, last: int) -> Any:
         base, other = operands(first, last)
@@ -98,6 +92,16 @@ def fuse_reference(
         moved=sqrt(sum(part[2] for part in parts)),
         not_finite=sum(part[3] for part in parts),
     )
+
+
+def _operands(pair: Operands, compute: Float | None, first: int, last: int) -> tuple[Any, Any]:
+    import torch
+
+    both = zip(pair.read(first, last), pair.kinds, strict=True)
+    base, other = (as_torch(bits, kind) for bits, kind in both)
+    common = torch.promote_types(base.dtype, other.dtype)
+    wanted = getattr(torch, compute.name) if compute else common
+    return base.to(wanted), other.to(wanted)
 
 
 def _threshold(pair: Operands, score: Score, seed: int) -> Any:
