@@ -14,7 +14,7 @@ _TEN = (
     r"10\s*(?:\^\s*(?:\{\s*([-+]?\s*\d+)\s*\}|\(\s*([-+]?\d+)\s*\)|([-+]?\d+))"
     r"|\*\*\s*\(?([-+]?\d+)\)?)"
 )
-_TIMES = r"(?:\\times|\\cdot|\\ast|[×x*·⋅∙]|\s)"
+_TIMES = r"(?:\\times|\\cdot|\\ast|\\[,;:!]|[×x*·⋅∙]|\s)"
 _VALUE = re.compile(
     rf"^(?P<sign>[-+])?\s*(?:\\?\$\s*)?(?:(?P<alone>{_TEN})|(?P<digits>{_DIGITS})"
     rf"(?P<bracket>\(\d+\))?(?:[eE](?P<e>[-+]?\d+)(?![a-zA-Z\d]))?"
@@ -28,6 +28,7 @@ _FRACTION = re.compile(
     r"^(?P<sign>[-+])?\s*(?P<whole>\d+\s*)?\\[dt]?frac\s*\{?(?P<over>\d+(?:\.\d+)?)\}?"
     r"\s*\{?(?P<under>\d+(?:\.\d+)?)\}?"
 )
+_TEN_IN_ROMAN = re.compile(r"\\(?:mathrm|text)\s*\{\s*(10\s*\^\s*(?:\{[-+\d\s]*\}|-?\d+))\s*\}")
 _LEAD = re.compile(
     r"^(?:[\s$*_(\[]|\\[(\[,;! ]|\\(?:approx|sim|simeq|displaystyle|left)\b|[≈~∼]|\b(?:about"
     r"|approximately|approx\.?|roughly|around|nearly|equal to|is|of|the value|value)\b)+",
@@ -67,7 +68,7 @@ def amount(text: str) -> Amount | None:
         r"^\\\((.*)\\\)$|^\\\[(.*)\\\]$", lambda m: m.group(1) or m.group(2), plain, flags=re.DOTALL
     )
     plain = re.split(r"=|≈|\\approx|\\simeq|\\doteq|≃", plain)[-1] if _named_value(plain) else plain
-    plain = _LEAD.sub("", plain).strip()
+    plain = _TEN_IN_ROMAN.sub(r"\1", _LEAD.sub("", plain).strip())
     match = _VALUE.match(plain)
     if match is None:
         return _fraction(plain)

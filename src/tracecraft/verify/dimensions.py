@@ -189,6 +189,7 @@ _SPELT = [
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\\\$"), " dollar "),
     (re.compile(r"[$~]|\\ "), " "),
+    (re.compile(r"(?<=[a-zA-Z])-(?=[a-zA-Z])"), " * "),
     (re.compile(r"\bper\b"), "/"),
     (re.compile(r"\b(?:square|sq\.?)\s+([a-zA-Z]+)"), r"\1^2"),
     (re.compile(r"\b(?:cubic|cu\.?)\s+([a-zA-Z]+)"), r"\1^3"),

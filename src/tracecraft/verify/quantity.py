@@ -28,6 +28,11 @@ _BEHIND = re.compile(
 )
 
 
+_SCALED = re.compile(r"(?P<bare>[-+]?[\d.,]+)[\s$]*(?:\\mathrm\s*\{\s*)?10\s*\^")
+"""A reference whose power of ten belongs to its unit, as in SciBench: no sign of a product."""
+_TEN_BEHIND = re.compile(r"\$*\s*(?:\\times|\\cdot|[×x])?\s*\$*\s*10\s*\^[^\n.,;]*")
+
+
 class Quantity(Verifier, use="quantity", version=1):
     """Compare value, unit and sign of the final answer with the reference quantity.
 
@@ -63,7 +68,12 @@ class Quantity(Verifier, use="quantity", version=1):
         """The ruling on two final answers."""
         want, given = amount(reference), amount(answer)
         if want is not None and given is not None:
-            return measured(want, given, self.tolerance)
+            ruling = measured(want, given, self.tolerance)
+            bare = _SCALED.match(reference) if given.unit is None and not ruling.holds else None
+            alone = amount(bare.group("bare")) if bare else None
+            if alone is not None and _close(alone, given, given.value, self.tolerance):
+                return yes("quantity", "unit missing")
+            return ruling
         chemistry = chemical(reference, answer) if want is None else None
         if chemistry is not None:
             return chemistry
@@ -204,6 +214,9 @@ def _with_unit_behind(response: str, found: Extract) -> str:
     plain = amount(found.answer)
     if plain is None or plain.unit is not None:
         return found.answer
+    ten = _TEN_BEHIND.match(response, found.end)
+    if ten is not None and amount(f"{found.answer} {ten.group(0)}") is not None:
+        return f"{found.answer} {ten.group(0)}"
     match = _BEHIND.match(response, found.end)
     if match is None or "\n" in match.group(0):
         return found.answer
