@@ -216,6 +216,8 @@ def test_batches_threads_and_kernels_make_no_difference(monkeypatch):
     monkeypatch.setattr(corpus, "LEAST_ROWS", 37)
     assert marks(frame, workers=2).equals(plain)
     assert marks(frame, hash="sha1").equals(plain)
+    monkeypatch.setattr(corpus, "HELD_BYTES", 2_000)
+    assert marks(frame).equals(plain)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.8, 0.88])

@@ -1,7 +1,8 @@
 """Candidates become facts: exact similarity, clusters of what is similar, and who ties whom."""
 
-import itertools
-from dataclasses import dataclass
+import ctypes
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,7 @@ from tracecraft.curate.minhash import (
     spread,
     stop_table,
 )
-from tracecraft.curate.shingle import U64, prepare, shingles, similarity, word_hashes
+from tracecraft.curate.shingle import U64, shingles, similarity, word_hashes
 
 CROWD_BANDS = (64, 2)
 """Bands and rows by which a crowd is looked at once its boilerplate is left out. Texts that
@@ -25,6 +26,7 @@ reach the threshold only together with the boilerplate share little of the rest:
 CROWD_SAMPLE = 1024
 """Texts of a crowd in which its boilerplate is sought; fewer where they are long."""
 CROWD_BYTES = 1 << 20
+"""Text of a sample, roughly."""
 BOILERPLATE = 0.01
 """Share of the sample from which a shingle is boilerplate."""
 ROUNDS = 3
@@ -53,25 +55,27 @@ class Links:
 
 
 class Texts:
-    """Texts that may be compared, numbered best first."""
+    """Prepared texts that may be compared, numbered best first."""
 
-    def __init__(self, texts: pl.Series, scheme: Scheme, workers: int) -> None:
-        self.scheme, self.workers = scheme, workers
-        self.series = prepare(texts, fold=scheme.fold)
-        size = int(self.series.str.len_bytes().sum() or 0)
-        self.compiled = size > COMPILE_BYTES
-        self.views = Views.of(self.series) if self.compiled else None
-        self.parents = np.arange(len(texts))
+    def __init__(self, views: Views, scheme: Scheme, workers: int) -> None:
+        self.views, self.scheme, self.workers = views, scheme, workers
+        self.compiled = int(views.sizes.sum()) > COMPILE_BYTES
+        self.parents = np.arange(len(views.sizes))
 
     def __len__(self) -> int:
-        return len(self.series)
+        return len(self.views.sizes)
+
+    def spelt(self, numbers: Ints) -> list[str]:
+        """Some texts."""
+        places = zip(
+            self.views.addresses[numbers].tolist(), self.views.sizes[numbers].tolist(), strict=True
+        )
+        return [ctypes.string_at(address, size).decode() for address, size in places]
 
     def shingles(self, numbers: Ints) -> list[U64]:
         """The shingles of some texts."""
-        spelt = self.series.gather(numbers).to_list()
-        hashes, begins = word_hashes(spelt, fold=self.scheme.fold)
-        spans = itertools.pairwise(begins)
-        return [shingles(hashes[a:b], self.scheme.ngram) for a, b in spans]
+        hashes, begins = word_hashes(self.spelt(numbers), fold=self.scheme.fold)
+        return [shingles(hashes[a:b], self.scheme.ngram) for a, b in pairwise(begins)]
 
     def compare(self, pairs: Ints, threshold: float, *, join: bool) -> Links:
         """The exact similarity of pairs (`left * n + right`), but of those tied already.
@@ -90,10 +94,10 @@ class Texts:
         else:
             part = left
         found = np.empty(len(left), np.float64)
-        if self.views is None:
-            self._compare_by_numpy(left, right, threshold, found, join=join)
-        else:
+        if self.compiled:
             self._compare_by_kernels(left, right, part, threshold, found, join=join)
+        else:
+            self._compare_by_numpy(left, right, threshold, found, join=join)
         return Links(left, right, found).kept(found >= 0)
 
     def _compare_by_kernels(
@@ -102,7 +106,6 @@ class Texts:
     ) -> None:  # fmt: skip
         from tracecraft.curate import sketch
 
-        assert self.views is not None
         views, parents = self.views, self.parents if join else self.parents[:0]
 
         def one(some: slice) -> None:
@@ -115,7 +118,7 @@ class Texts:
         starts = np.flatnonzero(np.diff(part, prepend=-1))
         wanted = np.linspace(0, len(left), 4 * self.workers + 1)[1:-1]
         cuts = np.unique([0, *starts[np.searchsorted(starts, wanted) - 1], len(left)]).tolist()
-        spread(one, (slice(a, b) for a, b in itertools.pairwise(cuts)), self.workers)
+        spread(one, (slice(a, b) for a, b in pairwise(cuts)), self.workers)
 
     def _compare_by_numpy(
         self, left: Ints, right: Ints, threshold: float, out: NDArray[np.float64], *, join: bool
@@ -147,7 +150,7 @@ class Texts:
         The sample is drawn by content, so that it is the same for any order of rows.
         """
         ordered = crowd[np.argsort(contents[crowd], kind="stable")]
-        mean = int(self.series.str.len_bytes().mean() or 0) + 1  # type: ignore[arg-type]
+        mean = int(self.views.sizes.mean()) + 1
         picked = min(CROWD_SAMPLE, max(CROWD_BYTES // mean, 64))
         sample = ordered[np.unique(np.linspace(0, len(crowd) - 1, picked).astype(np.int64))]
         seen = np.concatenate([np.unique(s) for s in self.shingles(sample)])
@@ -156,11 +159,9 @@ class Texts:
         if not len(common):
             return np.empty(0, np.int64), crowd[:0]
         stop = stop_table(common)
-        scheme = Scheme(
-            CROWD_BANDS[0] * CROWD_BANDS[1], self.scheme.seed, self.scheme.ngram, fold=True
-        )
+        scheme = replace(self.scheme, permutations=CROWD_BANDS[0] * CROWD_BANDS[1], hash="words")
         rest = sketch(
-            self.series.gather(crowd), scheme if self.scheme.fold else _plain(scheme), CROWD_BANDS,
+            pl.Series(self.spelt(crowd)), scheme, CROWD_BANDS,
             stop=stop, workers=self.workers, compiled=self.compiled,
         )  # fmt: skip
         some = np.flatnonzero(rest.counts)
@@ -168,10 +169,6 @@ class Texts:
         left, right = np.divmod(pairs, max(len(some), 1))
         numbers = crowd[some]
         return numbers[left] * len(self) + numbers[right], numbers[crowded]
-
-
-def _plain(scheme: Scheme) -> Scheme:
-    return Scheme(scheme.permutations, scheme.seed, scheme.ngram)
 
 
 @dataclass(frozen=True, slots=True)

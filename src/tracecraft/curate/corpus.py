@@ -1,14 +1,22 @@
 """A table's texts, read in pieces as often as need be, so that they never lie in memory at once."""
 
+import contextlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tracecraft.curate.minhash import Views
+from tracecraft.curate.shingle import prepare
+
 BATCH_BYTES = 32_000_000
 """Text that one piece holds, roughly."""
+HELD_BYTES = 1 << 30
+"""Text that may be held in memory while it is compared."""
 PROBE_ROWS = 256
 LEAST_ROWS = 512
 """Rows at the top of a table whose length stands for all."""
@@ -38,12 +46,54 @@ class Corpus:
         chosen = self.table.select(*expressions)
         return iter(chosen.collect_batches(chunk_size=self.batch_rows(), maintain_order=True))
 
-    def some(self, expression: pl.Expr, rows: NDArray[np.int64]) -> pl.Series:
-        """An expression's values for some rows, given in ascending order."""
-        parts, start = [], 0
+    def pieces(self, expression: pl.Expr, rows: NDArray[np.int64]) -> Iterator[pl.Series]:
+        """An expression's values for some rows, given in ascending order, in pieces."""
+        start = 0
         for batch in self.batches(expression.alias("value")):
             first, last = np.searchsorted(rows, [start, start + batch.height])
             if last > first:
-                parts.append(batch["value"].gather(rows[first:last] - start))
+                yield batch["value"].gather(rows[first:last] - start)
             start += batch.height
+
+    def some(self, expression: pl.Expr, rows: NDArray[np.int64]) -> pl.Series:
+        """An expression's values for some rows, given in ascending order."""
+        parts = list(self.pieces(expression, rows))
         return pl.concat(parts) if parts else pl.Series("value", [], pl.String)
+
+    def held(self, rows: NDArray[np.int64], *, fold: bool, scratch: Path | None) -> Views:
+        """The prepared texts of some rows, given in ascending order, at hand for kernels.
+
+        What exceeds `HELD_BYTES` lies in a file of `scratch`, mapped, that is gone with them.
+        """
+        parts: list[pl.Series] = []
+        sizes: list[NDArray[np.int64]] = []
+        size = 0
+        with contextlib.ExitStack() as opened:
+            file = None
+            for piece in self.pieces(self.text, rows):
+                texts = prepare(piece, fold=fold)
+                parts.append(texts)
+                sizes.append(texts.str.len_bytes().cast(pl.Int64).to_numpy())
+                size += int(sizes[-1].sum())
+                if size > HELD_BYTES and file is None:
+                    if scratch is not None:
+                        scratch.mkdir(parents=True, exist_ok=True)
+                    file = opened.enter_context(tempfile.TemporaryFile(dir=scratch))
+                if file is not None:
+                    for part in parts:
+                        file.write(_bytes(part))
+                    parts.clear()
+            if file is None:
+                return Views.of(pl.concat(parts) if parts else pl.Series([], dtype=pl.String))
+            file.flush()
+            mapped = np.memmap(file, np.uint8, "r")
+        lengths = np.concatenate(sizes)
+        begins = (np.cumsum(lengths) - lengths).astype(np.uint64)
+        return Views(begins + np.uint64(mapped.ctypes.data), lengths, mapped)
+
+
+def _bytes(texts: pl.Series) -> memoryview:
+    """All texts, one behind the other."""
+    array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    borders = np.frombuffer(array.buffers()[1], np.int64)[array.offset :]
+    return memoryview(array.buffers()[2])[borders[0] : borders[len(array)]]

@@ -214,10 +214,10 @@ class Dedupe(Marker, use="dedupe", version=1):
 
     def _texts(self, corpus: Corpus, rows: Ints) -> Texts:
         ascending = np.argsort(rows)
-        found = corpus.some(corpus.text, rows[ascending])
-        back = np.empty(len(rows), np.int64)
-        back[ascending] = np.arange(len(rows))
-        return Texts(found.rechunk().gather(back), self._scheme(), self.workers)
+        views = corpus.held(rows[ascending], fold=self.fold, scratch=self._desk.scratch)
+        place = np.empty(len(rows), np.int64)
+        place[ascending] = np.arange(len(rows))
+        return Texts(views.part(place), self._scheme(), self.workers)
 
     def _id(self, corpus: Corpus) -> str | None:
         have = corpus.table.collect_schema().names()

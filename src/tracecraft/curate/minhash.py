@@ -90,7 +90,6 @@ class Sketches:
             np.empty((texts if permutations else 0, permutations), np.uint32),
         )
 
-
     def fill(self, texts: NDArray[np.int64], some: "Sketches") -> None:
         """Put in what is kept of some texts."""
         self.contents[texts], self.counts[texts] = some.contents, some.counts
@@ -125,7 +124,7 @@ class Views:
         addresses[far] = bases[cells[far, 2]] + cells[far, 3].astype(np.uint64)
         return cls(addresses, sizes, (whole, array))
 
-    def part(self, rows: slice) -> "Views":
+    def part(self, rows: slice | NDArray[np.int64]) -> "Views":
         """Some of them."""
         return Views(self.addresses[rows], self.sizes[rows], self.owner)
 

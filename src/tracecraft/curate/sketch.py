@@ -289,7 +289,7 @@ def shared(found, count, table, values, marks, used, alone, turn, most):
             number = next_one
         else:
             slot = slot_of(table, values, x)
-            number = np.int64(table[slot])
+            number = int(table[slot])
             if number < 0:
                 number = used
                 table[slot] = number
