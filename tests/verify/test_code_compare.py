@@ -79,6 +79,11 @@ def test_results_agree_loosely_or_as_python_says(
     assert compare_value(got, expected, "python").same is python
 
 
+def test_what_cannot_be_shown_can_be_compared() -> None:
+    assert "too large" in compare_value([10**9999], [1]).why
+    assert compare_value(10**9999, 10**9999).same
+
+
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
     | st.binary() | st.complex_numbers(allow_nan=False) | st.fractions() | st.dates()

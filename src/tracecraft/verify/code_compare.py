@@ -102,7 +102,10 @@ def _numbers(mine: str, wanted: str, tolerance: float) -> str | None:
 
 
 def _brief(value: object, limit: int = 40) -> str:
-    text = value if isinstance(value, str) else repr(value)
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except (ValueError, RecursionError):  # thousands of digits, or of brackets
+        text = f"a {type(value).__name__} too large to show"
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
 
 

@@ -76,6 +76,8 @@ def ladder(python: Path | None = None, user: int = -1) -> tuple[Tried, ...]:
         python: the interpreter the programs will run on.
         user: whose proof it is; the caller's own unless told.
     """
+    if sys.platform != "linux":
+        return tuple(Tried(name, holds=False, why="needs Linux") for name in get_args(Rung))
     if user == -1:
         return ladder(python, os.geteuid())
     tried = []
@@ -283,6 +285,8 @@ class Sandbox:
         trusted: bool,
     ) -> Worker:
         key = (packages, folders, trusted)
+        if key in slot.workers and slot.workers[key].owner != os.getpid():
+            slot.workers.pop(key).close()  # a forked copy of the keeper starts its own
         if key not in slot.workers:
             number = 2 * slot.number + trusted
             slot.workers[key] = Worker(
@@ -347,4 +351,5 @@ def _after_fork() -> None:
 
 
 atexit.register(_end)
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
