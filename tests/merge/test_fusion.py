@@ -93,6 +93,17 @@ def test_where_most_scores_are_zero_the_others_decide():
     assert fuse(base, other, mode="reference").share == 1.0
 
 
+def test_scores_too_small_for_float32_do_not_turn_into_a_copy_of_the_other():
+    base = np.zeros((1000, 100), np.float32)
+    other = base.copy()
+    other[:, 1] = 1e-24
+    other[0] = np.arange(100) / 100
+    other[0, 99] = 3
+    fused = fuse(base, other)
+    assert 0 < fused.share < 0.01
+    assert not fused.mask[1:].any()
+
+
 @pytest.mark.parametrize("mode", ["exact", "reference"])
 @pytest.mark.parametrize("shape", [(16, 16), (5,), (7, 1), (1,), (), (0, 4), (2, 3, 4)], ids=str)
 def test_equal_operands_are_the_identity(shape, mode):

@@ -88,7 +88,14 @@ def threshold(pair: Operands, weighed: Weighed) -> float:
 
     Times `weighed.scale`; infinite where every score is zero.
     """
-    zeros, rest = weighed.zeros, pair.size - weighed.zeros
+    level = _level(pair, weighed, weighed.zeros)
+    if level == 0:  # scores that float32 cannot hold beside the largest are zero too
+        level = _level(pair, weighed, _zeros(pair, weighed.ready))
+    return level
+
+
+def _level(pair: Operands, weighed: Weighed, zeros: int) -> float:
+    rest = pair.size - zeros
     if rest == 0:
         return inf
     ranks = [int(q * (pair.size - 1)) for q in QUARTILES]
@@ -146,6 +153,19 @@ def reached(level: float) -> np.float32:
     """The smallest float32 that is not below `level`: to compare with it is to compare exactly."""
     near = np.float32(level)
     return near if float(near) >= level else np.nextafter(near, np.float32(inf))
+
+
+def _zeros(pair: Operands, ready: Scores) -> int:
+    from tracecraft.merge import kernels
+
+    least = np.full(len(QUARTILES), np.nextafter(np.float32(0), np.float32(1)), np.float32)
+
+    def work(first: int, last: int) -> int:
+        below, nothing = np.zeros(len(QUARTILES), np.int64), np.empty(0, np.float32)
+        kernels.count(*pair.block(first, last), ready[first:last], least, least, below, nothing)
+        return int(below[0])
+
+    return sum(pair.each(work))
 
 
 def _bracketed(
