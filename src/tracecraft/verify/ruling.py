@@ -41,7 +41,7 @@ def unsure(rule: str) -> Ruling:
 
 
 def both(rulings: "list[Ruling]", rule: str) -> Ruling:
-    """All of them must hold."""
+    """All of them must hold; `rule` says which one did not."""
     for ruling in rulings:
         if ruling.holds is False:
             return no(rule)
@@ -49,4 +49,4 @@ def both(rulings: "list[Ruling]", rule: str) -> Ruling:
     for ruling in rulings:
         if ruling.holds is None:
             return Ruling(holds=None, rule=ruling.rule, flags=flags, final=ruling.final)
-    return yes(rule, *flags)
+    return yes("value by value", *flags)
