@@ -5,12 +5,15 @@ import random
 import numpy as np
 import polars as pl
 import pytest
+from datasketch import MinHash, MinHashLSH
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracecraft.curate import cluster, corpus, dedupe, minhash
 from tracecraft.curate.dedupe import Dedupe
-from tracecraft.errors import BrokenContract, RecipeError
+from tracecraft.curate.minhash import Scheme
+from tracecraft.curate.published import Published, publish
+from tracecraft.errors import BrokenContract, DataError, RecipeError
 from tracecraft.stage import Stage
 
 WORDS = [f"word{i}" for i in range(500)]
@@ -240,6 +243,37 @@ def test_one_large_cluster_is_one_cluster():
     base = text(1, 100)
     lines = [edited(base, i % 100) if i % 3 else [*base, f"end{i}"] for i in range(300)]
     assert marks(table(*lines))["dropped"].null_count() == 1
+
+
+def test_what_was_published_is_not_published_again(tmp_path):
+    old = table(text(1), text(2), id=["old-1", "old-2"])
+    publish(old.lazy(), tmp_path / "index.arrow", Scheme(fold=True), ["statement"], "id", 1)
+    new = table(edited(text(2), 59), text(3), text(2), "", id=["a", "b", "c", "d"])
+    made = marks(new, published=tmp_path / "index.arrow")
+    assert made["duplicate_of"].to_list() == ["old-2", None, "old-2", None]
+    assert made["similarity"][0] == pytest.approx(55 / 57)
+    assert made["similarity"][2] == 1.0
+    with pytest.raises(RecipeError, match="was made with"):
+        marks(new, published=tmp_path / "index.arrow", ngram=4)
+
+
+def test_datasketch_reads_what_was_published(tmp_path):
+    path, lines = tmp_path / "index.arrow", [" ".join(text(i)) for i in range(5)]
+    frame = table(*lines, id=[f"p{i}" for i in range(5)])
+    publish(frame.lazy(), path, Scheme(hash="sha1"), ["statement"], "id", 1)
+    theirs = MinHashLSH(threshold=0.8, num_perm=128)
+    for name, one in Published(path).minhashes():
+        theirs.insert(name, one)
+    words = lines[3].split()
+    asked = MinHash(128)
+    asked.update_batch(" ".join(words[i : i + 5]).encode() for i in range(len(words) - 4))
+    assert theirs.query(asked) == ["p3"]
+
+
+def test_a_file_that_is_no_index_is_refused(tmp_path):
+    (tmp_path / "x.arrow").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="is no index"):
+        marks(table("a"), published=tmp_path / "x.arrow")
 
 
 def test_no_rows_are_no_rows():

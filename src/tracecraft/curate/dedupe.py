@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -15,9 +16,10 @@ from tracecraft.curate.cluster import Texts, Ties, tie
 from tracecraft.curate.corpus import Corpus
 from tracecraft.curate.lsh import Ints, bands_for, candidates
 from tracecraft.curate.minhash import COMPILE_BYTES, Hash, Scheme, sketch
+from tracecraft.curate.published import Again, Published
 from tracecraft.curate.shingle import STEP, U64
 from tracecraft.errors import BrokenContract, RecipeError, did_you_mean
-from tracecraft.plugin import Volatile
+from tracecraft.plugin import Volatile, file_digest
 from tracecraft.schema import DROPPED
 from tracecraft.stage import Ask, Desk, Marker, Progress
 
@@ -84,6 +86,9 @@ class Dedupe(Marker, use="dedupe", version=1):
     chains: Literal["join", "cut"] = "join"
     """`join`: one survivor a cluster. `cut`: a row goes only if it reaches the threshold with
     its survivor itself."""
+    published: Path | None = Field(default=None, strict=False)
+    """An index of what was published before (see `published.py`): rows that repeat it go first,
+    and name what they repeat. Made with the same ngram, permutations, seed, hash and fold."""
     fold: bool = True
     """Compare in lower case, in Unicode's composed form and without invisible characters."""
     id: str | None = None
@@ -121,6 +126,7 @@ class Dedupe(Marker, use="dedupe", version=1):
         self._check(rows)
         corpus = Corpus(rows, self.column)
         facts = self._read(corpus)
+        again = self._again(corpus, facts)
         order = self._order(corpus, facts)
         best = _best(facts.contents, order)
         place = np.empty(len(order), np.int64)
@@ -137,7 +143,7 @@ class Dedupe(Marker, use="dedupe", version=1):
         contents = facts.contents[rows_near]
         cut = self.chains == "cut"
         ties = tie(texts, local, crowd, contents, self.threshold, cut=cut)
-        return self._marks(corpus, best, rows_near, ties)
+        return self._repeated(self._marks(corpus, best, rows_near, ties), again)
 
     def _check(self, rows: pl.LazyFrame) -> None:
         have = rows.collect_schema().names()
@@ -191,6 +197,37 @@ class Dedupe(Marker, use="dedupe", version=1):
             done += batch.height
             self._desk.report(Progress(done, done))
         return Facts.joined(parts, bands[0], len(ranks))
+
+    def _again(self, corpus: Corpus, facts: Facts) -> list[Again]:
+        """The rows that repeat what was published. They take no further part."""
+        if self.published is None:
+            return []
+        index = Published(self.published)
+        if index.scheme != self._scheme():
+            raise RecipeError(
+                f"dedupe: {self.published} was made with {index.scheme}, not {self._scheme()}"
+                "\n  next   give dedupe the options of the index"
+            )
+        found = index.again(corpus, facts.contents, facts.keys, self.threshold)
+        facts.contents[[one.row for one in found]] = 0
+        return found
+
+    @staticmethod
+    def _repeated(marks: pl.DataFrame, again: list[Again]) -> pl.DataFrame:
+        rows = [one.row for one in again]
+        return (
+            marks.with_columns(
+                marks[DROPPED].scatter(rows, DUPLICATE),
+                marks["duplicate_of"].scatter(rows, [one.id for one in again]),
+                marks["similarity"].scatter(rows, [one.similarity for one in again]),
+            )
+            if again
+            else marks
+        )
+
+    def identity(self) -> dict[str, Any]:
+        file = self.published and file_digest(self.published)
+        return {**super().identity(), "published": file}
 
     def _order(self, corpus: Corpus, facts: Facts) -> Ints:
         """All rows, best first. Rows that are equal in all that `keep` says go by what they
