@@ -1,7 +1,7 @@
 """Calls of a program's function, made where the program is; the results are compared here."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,12 +20,25 @@ _EVALPLUS_SECONDS = 4.0
 """For one call: evalplus 0.3.1, `DEFAULT_MIN_TIME_LIMIT`."""
 _EVALPLUS_MEMORY = 4 << 30
 """Bytes: evalplus 0.3.1, `query_maximum_memory_bytes`."""
-_EVALPLUS_OUTPUT = 256 << 20
+_EVALPLUS_OUTPUT = 64 << 20
 """Bytes of all results together."""
 _REFERENCE_SECONDS = 15.0
 _STATUSES = {"MemoryError": "memory_limit", "ModuleNotFoundError": "missing_package"}
 
-Compare = Callable[[int, Any], Match]
+_LARGE = 1 << 20
+"""Bytes of a result's text from which it is worth asking how long the expected one's is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """The expected results, and what compares one with what came."""
+
+    to: Callable[[int, Any], Match]
+    expected: Callable[[int], Any]
+
+    def size(self, index: int) -> int:
+        """Bytes of the expected result's text."""
+        return len(json.dumps(encode(self.expected(index))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +73,17 @@ class _Round:
         return self.sandbox.run(job, self.program.packages, trusted=trusted)
 
 
-def _outcomes(ran: Ran) -> Iterator[dict[str, Any]]:
-    """What a run of calls reported, line by line; the program may have written anything."""
-    for line in ran.result.split(b"\n"):
-        if line:
-            try:
-                parsed = json.loads(line)
-            except (ValueError, RecursionError):
-                parsed = None
-            yield parsed if isinstance(parsed, dict) else {"e": "Unreadable", "m": "no result"}
+def _lines(ran: Ran) -> list[bytes]:
+    """What a run of calls reported, a line each; the program may have written anything."""
+    return [line for line in ran.result.split(b"\n") if line]
+
+
+def _outcome(line: bytes) -> dict[str, Any]:
+    try:
+        parsed = json.loads(line)
+    except (ValueError, RecursionError):
+        parsed = None
+    return parsed if isinstance(parsed, dict) else {"e": "Unreadable", "m": "no result"}
 
 
 class _Tally:
@@ -98,27 +113,30 @@ def _run(rounds: _Round, compare: Compare, terms: Terms) -> Report:
     while start < total:
         end = total if start or terms.all_tests else min(_FIRST, total)
         ran = rounds.make(start, end)
-        outcomes = list(_outcomes(ran))[: end - start]
-        for index, outcome in enumerate(outcomes, start):
-            bad = _failed(outcome, index, compare)
+        lines = _lines(ran)[: end - start]
+        for index, line in enumerate(lines, start):
+            bad = _failed(line, index, compare)
             if bad is None:
                 tally.passed += 1
                 continue
             tally.fail(index, bad[0], f"test {index}: {bad[1]}")
             if not terms.all_tests:
                 return tally.report()
-        start += len(outcomes)
+        start += len(lines)
         if start < end:
             bad = how_it_ended(ran, rounds.limits) or ("runtime_error", "it left without returning")
             # before the first result it is the program that failed, not a test
-            tally.fail(start, bad[0], f"test {start}: {bad[1]}" if outcomes or start else bad[1])
-            if not outcomes or not terms.all_tests:
+            tally.fail(start, bad[0], f"test {start}: {bad[1]}" if lines or start else bad[1])
+            if not lines or not terms.all_tests:
                 break
             start += 1
     return tally.report()
 
 
-def _failed(outcome: dict[str, Any], index: int, compare: Compare) -> tuple[str, str] | None:
+def _failed(line: bytes, index: int, compare: Compare) -> tuple[str, str] | None:
+    if len(line) > _LARGE and len(line) > 4 * compare.size(index):
+        return "wrong_answer", f"a result of {len(line)} bytes"  # not worth building
+    outcome = _outcome(line)
     if "v" not in outcome:
         kind = str(outcome.get("e"))[:80]
         status = _STATUSES.get(kind, "runtime_error")
@@ -127,7 +145,7 @@ def _failed(outcome: dict[str, Any], index: int, compare: Compare) -> tuple[str,
         got = decode(outcome["v"])
     except Undecodable as error:
         return "runtime_error", str(error)[:160]
-    match = compare(index, got)
+    match = compare.to(index, got)
     return None if match.same else ("wrong_answer", match.why)
 
 
@@ -149,7 +167,7 @@ def run_calls(sandbox: Sandbox, suite: Calls, program: Runnable, terms: Terms) -
     def compare(index: int, got: Any) -> Match:
         return compare_value(got, suite.cases[index].expected, suite.how)
 
-    return _run(rounds, compare, terms)
+    return _run(rounds, Compare(compare, lambda i: suite.cases[i].expected), terms)
 
 
 def _of_inputs(
@@ -180,7 +198,7 @@ def expected_results(
     outcomes: list[dict[str, Any] | None] = []
     while len(outcomes) < len(suite.inputs):
         ran = rounds.make(len(outcomes), len(suite.inputs), trusted=True)
-        made = list(_outcomes(ran))
+        made = [_outcome(line) for line in _lines(ran)]
         if not made and outcomes and outcomes[-1] is None:
             break  # twice in a row it did not survive an input
         outcomes += made
@@ -205,4 +223,4 @@ def run_differential(
     def compare(index: int, got: Any) -> Match:
         return agreement.of(suite.inputs[index], got, expected.results[index])
 
-    return _run(rounds, compare, terms)
+    return _run(rounds, Compare(compare, lambda i: expected.results[i]), terms)
