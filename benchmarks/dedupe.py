@@ -13,10 +13,11 @@ reach the threshold. A tool is asked which documents it would drop.
   lost       components of which nothing is kept
 
 CPU seconds are of this process (`time.process_time`), threads included; each tool starts with
-the documents as a list of strings in memory and is run once after a small warm-up. Tools that
-want tokens get them made within their time. What is not installed is skipped with a line.
+the documents as a list of strings in memory and, after a warm-up on 1,500 of them, is run three
+times, of which the best counts; once, where a run takes more than 10 s. Tools that want tokens
+get them made within their time. What is not installed is skipped with a line.
 
-    python benchmarks/dedupe.py [--documents 20000] [--words 1100] [--curve] [--crowd] [--files]
+    python benchmarks/dedupe.py [--documents 20000] [--words 1100] [--slow | --curve | --crowd]
 """
 
 import argparse
@@ -129,9 +130,14 @@ def timed(
     tool: Callable[[list[str]], np.ndarray], texts: list[str]
 ) -> tuple[np.ndarray, float, float]:
     tool(texts[:1_500])
-    cpu, wall = time.process_time(), time.perf_counter()
-    dropped = tool(texts)
-    return dropped, time.process_time() - cpu, time.perf_counter() - wall
+    best = np.inf, np.inf
+    for _ in range(3):
+        cpu, wall = time.process_time(), time.perf_counter()
+        dropped = tool(texts)
+        best = min(best, (time.process_time() - cpu, time.perf_counter() - wall))
+        if best[0] > 10:
+            break
+    return dropped, *best
 
 
 def ours(hash: str = "words", workers: int = WORKERS) -> Callable[[list[str]], np.ndarray]:
