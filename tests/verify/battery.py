@@ -64,6 +64,22 @@ def heard(sock: socket.socket) -> bool:
     return True
 
 
+def told(ran, took: float) -> list[str]:
+    """What a run itself gives away of having got through."""
+    problems = []
+    if b"SyntaxError" in ran.stderr or b"NameError" in ran.stderr:
+        problems.append(f"it never attacked: {ran.stderr[-200:].decode()}")
+    if b"BREACH" in ran.stdout:
+        problems.append(ran.stdout[:300].decode(errors="replace").strip())
+    if max(len(ran.stdout), len(ran.stderr)) > LIMITS.output:
+        problems.append("its output was not bounded")
+    if took > LIMITS.wall + 15 or ran.cpu > LIMITS.cpu + 1.5:
+        problems.append(f"it ran for {took:.1f} s, {ran.cpu:.1f} s of CPU")
+    if ran.memory > LIMITS.memory + (64 << 20):
+        problems.append(f"it had {ran.memory >> 20} MiB")
+    return problems
+
+
 def main() -> dict[str, str]:
     try:
         worker = Worker(RUNG, 40, PYTHON, {})
@@ -72,37 +88,81 @@ def main() -> dict[str, str]:
         return {"skip": str(error)}
     if found:
         return {"skip": f"the self-test refuses it: {'; '.join(found)}"}
-    secret = secrets.token_hex(16)
-    os.environ["BATTERY_SECRET"] = secret
-    folder = Path(tempfile.mkdtemp(prefix="battery-", dir="/var/tmp"))
-    folder.chmod(0o777)
-    canary = folder / "canary"
-    victim = subprocess.Popen(["sleep", "600"])
-    tcp = listen(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
-    udp = listen(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0))
-    abstract = listen(socket.AF_UNIX, socket.SOCK_STREAM, "\0" + secret)
-    path = listen(socket.AF_UNIX, socket.SOCK_STREAM, str(folder / "socket"))
-    (folder / "socket").chmod(0o777)
-    bait = {
-        "port": tcp.getsockname()[1], "datagram": udp.getsockname()[1], "abstract": secret,
-        "path": str(folder / "socket"), "canary": str(canary), "folder": str(folder),
-        "keeper": os.getpid(), "victim": victim.pid, "secret": secret,
-    }  # fmt: skip
-    results = {}
-    only = sys.argv[4:]
+    return tried(worker)
+
+
+class Bait:
+    """What an attack would change or wake outside: a canary, a victim, listeners."""
+
+    def __init__(self) -> None:
+        self.secret = secrets.token_hex(16)
+        os.environ["BATTERY_SECRET"] = self.secret
+        self.folder = Path(tempfile.mkdtemp(prefix="battery-", dir="/var/tmp"))
+        self.folder.chmod(0o777)
+        self.canary = self.folder / "canary"
+        self.victim = subprocess.Popen(["sleep", "600"])
+        place = self.folder / "socket"
+        self.sockets = (
+            listen(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
+            listen(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
+            listen(socket.AF_UNIX, socket.SOCK_STREAM, "\0" + self.secret),
+            listen(socket.AF_UNIX, socket.SOCK_STREAM, str(place)),
+        )
+        place.chmod(0o777)
+
+    def told(self) -> bytes:
+        tcp, udp, *_ = self.sockets
+        return json.dumps({
+            "port": tcp.getsockname()[1], "datagram": udp.getsockname()[1],
+            "abstract": self.secret, "path": str(self.folder / "socket"),
+            "canary": str(self.canary), "folder": str(self.folder),
+            "keeper": os.getpid(), "victim": self.victim.pid, "secret": self.secret,
+        }).encode()  # fmt: skip
+
+    def state(self) -> tuple[int, list[str]]:
+        return self.canary.stat().st_mode, sorted(p.name for p in self.folder.iterdir())
+
+    def lay(self) -> None:
+        self.canary.write_text(self.secret)
+        self.canary.chmod(0o666)
+        self.before = self.state()
+
+    def taken(self) -> list[str]:
+        """What happened to it since it was laid."""
+        problems = []
+        if not self.canary.exists() or self.canary.read_text() != self.secret:
+            problems.append("the canary was changed")
+        elif self.state() != self.before:
+            problems.append("the folder outside was changed")
+        if self.victim.poll() is not None:
+            problems.append("the victim is dead")
+        if any(map(heard, self.sockets)):
+            problems.append("a listener heard from it")
+        return problems
+
+    def clear(self) -> None:
+        self.victim.kill()
+        self.victim.wait()
+        for sock in self.sockets:
+            sock.close()
+        for leftover in self.folder.iterdir():
+            leftover.unlink()
+        self.folder.rmdir()
+
+
+def tried(worker: Worker) -> dict[str, str]:
+    """Every attack against one worker: what got through, or nothing."""
+    bait, results, only = Bait(), {}, sys.argv[4:]
+    marked = Job("script", f"x = {bait.secret[::-1]!r}".encode())
     try:
         for name, program in attacks().items():
             if only and name not in only:
                 continue
-            canary.write_text(secret)
-            canary.chmod(0o666)
-            before = (canary.stat().st_mode, sorted(p.name for p in folder.iterdir()))
-            marked = Job("script", f"x = {secret[::-1]!r}".encode())
+            bait.lay()
             try:
                 worker.run(marked)
                 started = time.monotonic()
-                ran = worker.run(Job("script", program.encode(), json.dumps(bait).encode(),
-                                     limits=LIMITS))  # fmt: skip
+                ran = worker.run(Job("script", program.encode(), bait.told(), limits=LIMITS))
                 took = time.monotonic() - started
                 alive = worker.run(Job("script", b"print('alive')"))
             except Broken as error:
@@ -110,28 +170,10 @@ def main() -> dict[str, str]:
                 worker.close()
                 worker = Worker(RUNG, 40, PYTHON, {})
                 continue
-            problems = []
-            if b"SyntaxError" in ran.stderr or b"NameError" in ran.stderr:
-                problems.append(f"it never attacked: {ran.stderr[-200:].decode()}")
-            if b"BREACH" in ran.stdout:
-                problems.append(ran.stdout[:300].decode(errors="replace").strip())
-            if max(len(ran.stdout), len(ran.stderr)) > LIMITS.output:
-                problems.append("its output was not bounded")
-            if took > LIMITS.wall + 15 or ran.cpu > LIMITS.cpu + 1.5:
-                problems.append(f"it ran for {took:.1f} s, {ran.cpu:.1f} s of CPU")
-            if ran.memory > LIMITS.memory + (64 << 20):
-                problems.append(f"it had {ran.memory >> 20} MiB")
+            problems = told(ran, took)
             if alive.stdout != b"alive\n":
                 problems.append(f"the next program failed: {alive}")
-            if not canary.exists() or canary.read_text() != secret:
-                problems.append("the canary was changed")
-            elif (canary.stat().st_mode, sorted(p.name for p in folder.iterdir())) != before:
-                problems.append("the folder outside was changed")
-            if victim.poll() is not None:
-                problems.append("the victim is dead")
-            if any(map(heard, (tcp, udp, abstract, path))):
-                problems.append("a listener heard from it")
-            results[name] = "; ".join(problems)
+            results[name] = "; ".join(problems + bait.taken())
         worker.close()
         until = time.monotonic() + 10
         while os.geteuid() == 0 and (left := processes_of(61_184 + 40)):
@@ -140,13 +182,7 @@ def main() -> dict[str, str]:
                 break
             time.sleep(0.05)
     finally:
-        victim.kill()
-        victim.wait()
-        for sock in (tcp, udp, abstract, path):
-            sock.close()
-        for leftover in folder.iterdir():
-            leftover.unlink()
-        folder.rmdir()
+        bait.clear()
     return results
 
 

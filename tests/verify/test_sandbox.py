@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tracecraft.verify import sandbox as rooms
 from tracecraft.verify.sandbox import Job, Limits, Sandbox, SandboxUnavailable, describe, rung
 from tracecraft.verify.syscalls import AUDIT_ARCH, CHECKED, COMPUTE, PATHS
 

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +14,10 @@ from rich.live import Live
 from rich.text import Text
 
 from tracecraft import yaml
-from tracecraft.cli.app import AsJson, app, stderr
+from tracecraft.cli.app import RUNS, AsJson, StoreFolder, app, stderr
 from tracecraft.cli.show import print_json
 from tracecraft.cli.watch import duration
+from tracecraft.completions import Completions
 from tracecraft.errors import DataError, UsageError
 from tracecraft.schema import DROPPED, OPTIONAL, VERDICT
 from tracecraft.stage import Desk, Progress, Stage
@@ -68,13 +70,19 @@ def verify(
     use: Annotated[str, typer.Option(help="math, code, choice, quantity, judge or auto.")] = "auto",
     mapping: Map = None,
     options: Options = None,
+    store: StoreFolder = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Judge every row's response by its reference answer; adds outcome, extracted, detail."""
+    """Judge every row's response by its reference answer; adds outcome, extracted, detail.
+
+    What a judge's model answers is kept in the store's completion ledger.
+    """
     stage = _stage({"use": "verify", "verifier": {"use": use}}, options)
     table = _read(files, mapping)
     ours = _as_ours(table, mapping, ("answer", "response"), files)
-    _carry_out(stage, table, ours, out, None, as_json=as_json)
+    with Completions(store / "completions") as completions:
+        desk = Desk(completions=completions)
+        _carry_out(stage, table, ours, out, None, as_json=as_json, desk=desk)
 
 
 @app.command()
@@ -161,12 +169,13 @@ def _carry_out(
     dropped: Path | None,
     *,
     as_json: bool,
+    desk: Desk | None = None,
 ) -> None:
     """Ask the stage about `ours`, and write `table` with what it adds."""
     from tracecraft.publish.shards import write_table
 
     begun = time.monotonic()
-    made = _asked(stage, ours, quiet=as_json)
+    made = _asked(stage, ours, desk or Desk(), quiet=as_json)
     added = [c for c in made.columns if c not in ours.columns or c in {*stage.gives(), DROPPED}]
     whole = table.drop(added, strict=False).hstack(made.select(added))
     told: dict[str, Any] = {"command": stage.use, "rows_in": table.height}
@@ -243,16 +252,16 @@ def _mapped(mapping: list[str] | None) -> dict[str, str]:
     return pairs
 
 
-def _asked(stage: Stage, table: pl.DataFrame, *, quiet: bool) -> pl.DataFrame:
+def _asked(stage: Stage, table: pl.DataFrame, desk: Desk, *, quiet: bool) -> pl.DataFrame:
     if quiet or not stderr.is_terminal:
-        with stage.open(Desk()) as ask:
+        with stage.open(desk) as ask:
             return ask(table.lazy()).collect()
     with Live(console=stderr, transient=True, refresh_per_second=4) as live:
 
         def report(progress: Progress) -> None:
             live.update(Text(f"{stage.use}  {progress.done:,}/{progress.total:,} {progress.unit}"))
 
-        with stage.open(Desk(report=report)) as ask:
+        with stage.open(replace(desk, report=report)) as ask:
             return ask(table.lazy()).collect()
 
 
