@@ -232,7 +232,7 @@ def test_what_new_writes_can_be_used(tracecraft, workshop, tmp_path, kind):
         tracecraft("check", tmp_path / "mine.yaml")
         return
     edits = {
-        "verifier": ("verifier: {use: math}", "verifier: {use: mine}"),
+        "verifier": ("verifier: {use: math, policy: strict}", "verifier: {use: mine}"),
         "measure": ("", ""),
         "engine": ("{use: replay, path: problems/smoke-answers.yaml}", "{use: mine}"),
         "source": (

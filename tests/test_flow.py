@@ -255,7 +255,7 @@ def test_a_full_disk_stops_the_stage_and_keeps_what_is_finished(recipe, tmp_path
     ("wrong", "right", "says"),
     [
         ("use: dedupe", "use: dedup", "did you mean 'dedupe'"),
-        ("verifier: {use: math}", "verifier: {use: maths}", "did you mean 'math'"),
+        ("verifier: {use: math, policy: strict}", "verifier: {use: maths}", "did you mean 'math'"),
         ("from: unique", "from: uniqe", "stages[3].from: nothing above is named 'uniqe'"),
         (
             "samples: 2",
