@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tracecraft.verify.sandbox import interpreter
+from tracecraft.verify.kernel import landlock_version
+from tracecraft.verify.sandbox import interpreter, rung
 
 HERE = Path(__file__).parent
 SRC = HERE.parents[1] / "src/tracecraft"
@@ -115,3 +116,19 @@ def test_the_battery_sees_what_gets_through_where_there_are_no_walls(tmp_path: P
 def test_this_machine_has_the_programs_the_battery_uses() -> None:
     assert shutil.which("sleep")
     assert len(NAMES) == len(set(NAMES)) > 80
+
+
+@pytest.mark.parametrize(
+    ("kind", "first_that_holds"), [("docker", "landlock"), ("rootless", "namespaces")]
+)
+def test_a_confined_host_gets_the_strongest_rung_it_can_have(
+    kind: str, first_that_holds: str
+) -> None:
+    if os.geteuid() != 0 or not SYSTEM_PYTHON.exists():
+        pytest.skip("only root, with an interpreter that others can read, can play such a host")
+    if rung(SYSTEM_PYTHON) != "namespaces" or landlock_version() < 1:
+        pytest.skip("this machine has fewer rungs than the hosts that are played")
+    command = [str(SYSTEM_PYTHON), str(HERE / "confined.py"), str(SRC), str(SYSTEM_PYTHON), kind]
+    shown = as_user(command, "own")
+    assert f"{first_that_holds}: holds" in shown, shown
+    assert "it runs" in shown

@@ -56,14 +56,20 @@ def enter_namespaces(prefixes: list[str], extras: dict[str, str], uid: int | Non
     roots = library_roots(prefixes)
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     pid = os.getpid()
+    alias = None
     if uid is not None:
+        known = _is_mapped(uid)
         kernel.unshare(kernel.CLONE_NEWNS)
         _build_root(roots, extras)
-        become(uid)
+        if known:
+            become(uid)
+        else:
+            alias = uid
     uid, gid = os.geteuid(), os.getegid()
     kernel.unshare(own)
     for name, text in (
-        ("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1"),
+        ("setgroups", "deny"), ("uid_map", f"{alias or uid} {uid} 1"),
+        ("gid_map", f"{alias or gid} {gid} 1"),
     ):  # fmt: skip
         handle = os.open(f"{pid}/{name}", os.O_WRONLY, dir_fd=proc)
         try:
@@ -73,6 +79,21 @@ def enter_namespaces(prefixes: list[str], extras: dict[str, str], uid: int | Non
     os.close(proc)
     if not WORK.is_dir() or Path("/proc/self").exists():
         _build_root(roots, extras)
+
+
+def _is_mapped(uid: int) -> bool:
+    """Whether this process can become that user; in a container of one user it cannot.
+
+    Raises:
+        OSError: nor is it an ordinary user outside its container.
+    """
+    with Path("/proc/self/uid_map").open() as lines:
+        ranges = [[int(word) for word in line.split()] for line in lines]
+    if any(first <= uid < first + count for first, _, count in ranges):
+        return True
+    if any(outside == 0 for _, outside, _ in ranges):
+        raise OSError(1, f"user {uid} does not exist here, and root is root outside too")
+    return False
 
 
 def _build_root(roots: list[Path], extras: dict[str, str]) -> None:
