@@ -11,7 +11,7 @@ TRAINED = "import sys, tracecraft as t; r = t.load_recipe(sys.argv[1]); print(*(
 OPTIONS = $(if $(LIMIT),--limit $(LIMIT)) $(if $(STORE),--store $(STORE))
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo "  make math-data RECIPE=file LIMIT=problems STORE=folder   each may be left out"
 
 math-data: $(READY)  ## problems, teacher traces, verified Arrow shards, and a report

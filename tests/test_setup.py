@@ -96,7 +96,7 @@ def test_every_extra_that_a_message_names_exists():
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "MissingExtra"
     ]
-    extras = PROJECT["project"]["optional-dependencies"]
+    extras = {*PROJECT["project"]["optional-dependencies"], None}
     assert [call for call in calls if call[1] not in extras] == []
 
 
