@@ -177,21 +177,19 @@ class Index:
         theirs, size = self.tokens[item], int(self.sizes[item])
         low, high = stretch(at, places, size)
         part = mine.part(slice(low, min(high, len(mine.hashes))))
-        alike, _ = common(theirs.masked, part.masked)
-        if alike.mean() < LIKE:
+        if held(theirs.masked, part.masked).mean() < LIKE:
             return None
         likeness = align(theirs.masked, part.masked, RUN) / size
         coverage = align(theirs.hashes, part.hashes, RUN) / size
         wanted, there = self.digits[item], digits_of(text, part)
-        _, seen = common(theirs.hashes, part.hashes)
-        near = np.flatnonzero(seen)
-        first, last = (near[0], near[-1]) if len(near) else (0, len(seen) - 1)
+        near = np.flatnonzero(held(part.hashes, theirs.hashes))
+        first, last = (near[0], near[-1]) if len(near) else (0, len(part.hashes) - 1)
         start, end = int(part.starts[first]), int(part.ends[last])
         span = text.encode()[start:end].decode()
         return Leak(
             item, bool(self.light[item]), coverage, likeness,
             align(wanted, there, 1) / len(wanted) if len(wanted) else 1.0,
-            int((~np.isin(self.telling[item], part.hashes)).sum()),
+            int((~among(self.telling[item], part.hashes)).sum()),
             signs(span) == self.signs[item],
             start, end,
         )  # fmt: skip
@@ -233,11 +231,25 @@ def stretch(at: NDArray[Any], places: NDArray[Any], size: int) -> tuple[int, int
     return low, min(int(shift.max()) + size + RUN, int(at[some][-1]) + size + SLACK)
 
 
-def common(item: U64, text: U64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which tokens of each lie in runs of `RUN` tokens that the other has too."""
-    length = min(RUN, len(item))
-    left, right = runs(item, length), runs(text, length)
-    return _spread(np.isin(left, right), length), _spread(np.isin(right, left), length)
+def held(these: U64, others: U64) -> NDArray[np.bool_]:
+    """Which of these tokens lie in runs of `RUN` tokens that the others have too."""
+    length = min(RUN, len(these))
+    found = among(runs(these, length), runs(others, length))
+    covered = np.zeros(len(these), np.bool_)
+    for j in range(length):
+        covered[j : j + len(found)] |= found
+    return covered
+
+
+def among(these: U64, others: U64) -> NDArray[np.bool_]:
+    """Which of these are among the others: `numpy.isin`, without its overhead for few."""
+    if not len(others):
+        return np.zeros(len(these), np.bool_)
+    ordered = np.sort(others)
+    place = np.searchsorted(ordered, these)
+    place[place == len(ordered)] = 0
+    found: NDArray[np.bool_] = ordered[place] == these
+    return found
 
 
 def signs(text: str) -> list[str]:
@@ -259,10 +271,3 @@ def _telling(text: str, found: Tokens) -> U64:
     words = [data[start:end].decode().lower().lstrip("\\") for start, end in spans]
     told = [len(word) > 2 and word not in COMMON for word in words]
     return np.unique(found.hashes[np.array(told, np.bool_) & ~found.numbers])
-
-
-def _spread(begins: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
-    covered = np.zeros(len(begins) + length - 1, np.bool_)
-    for j in range(length):
-        covered[j : j + len(begins)] |= begins
-    return covered
