@@ -125,7 +125,7 @@ def test_the_readme_shows_the_two_commands():
 def test_a_command_that_a_page_shows_exists_with_its_options(document):
     from typer.main import get_command
 
-    from tracecraft.cli import app, files, inspect, keep  # noqa: F401  (each adds its commands)
+    from tracecraft.cli import app, files, inspect, keep, models  # noqa: F401  (each adds its commands)
 
     known = get_command(app.app).commands
     for words in (shlex.split(command) for command in commands_of(document)):

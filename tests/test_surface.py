@@ -19,7 +19,7 @@ GOLDEN = Path(__file__).parent / "golden/surface.txt"
 
 def surface() -> str:
     lines = [f"name {name}" for name in tc.__all__]
-    for module in ("files", "inspect", "keep"):
+    for module in ("files", "inspect", "keep", "models"):
         import_module(f"tracecraft.cli.{module}")
     group = typer.main.get_command(app)
     for command in sorted(group.commands.values(), key=lambda c: c.name):

@@ -102,7 +102,7 @@ def plan(
 
 def main() -> None:
     """Run the command line; never a traceback for what the user can mend."""
-    for module in ("files", "inspect", "keep"):  # each adds its commands
+    for module in ("files", "inspect", "keep", "models"):  # each adds its commands
         import_module(f"tracecraft.cli.{module}")
 
     logger = logging.getLogger("tracecraft")

@@ -15,6 +15,8 @@ POINTS = {
     "engines": "tracecraft.distill.engine:Engine",
     "verifiers": "tracecraft.verify.verifier:Verifier",
     "measures": "tracecraft.select.measure:Measure",
+    "methods": "tracecraft.merge.methods:Method",
+    "trainers": "tracecraft.train.branch:Trainer",
 }
 
 

@@ -154,6 +154,28 @@ def _life(step: Step, identifier: str) -> list[dict[str, Any]]:
 
 
 @app.command()
+def audit(
+    name: RunName,
+    store: StoreFolder = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """List the problems whose samples agree on another answer than the reference, as evidence."""
+    from tracecraft.verify.audit import audit as suspects
+
+    found, stage = find_run(name, store)
+    verified = [step.name for step in found.steps if step.use == "verify"]
+    if stage is None and not verified:
+        raise UsageError(f"{found.folder.name}: has no verify stage\n  next   name RUN/STAGE")
+    rows = suspects(found[stage or verified[-1]].scan()).to_dicts()
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table(rows, Console(), f"references that samples contradict in {found.folder.name}")
+    else:
+        stderr.print("no reference is contradicted by most samples", highlight=False)
+
+
+@app.command()
 def diff(
     left: Annotated[str, typer.Argument(metavar="RUN")],
     right: Annotated[str, typer.Argument(metavar="RUN")],

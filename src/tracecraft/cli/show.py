@@ -14,6 +14,8 @@ from tracecraft.summary import Rate, Summary
 
 TEXT_WIDTH = 160
 """Characters of a cell that `show` prints."""
+PLAIN_WIDTH = 160
+"""Characters of a line that nobody's terminal cuts."""
 
 
 def print_json(value: Any) -> None:
@@ -99,7 +101,8 @@ def shortened(value: object) -> str:
 
 
 def print_table(rows: list[dict[str, Any]], console: Console, title: str = "") -> None:
-    """Rows of equal keys as a table."""
+    """Rows of equal keys as a table; `PLAIN_WIDTH` wide where there is no terminal."""
+    console = console if console.is_terminal else Console(width=PLAIN_WIDTH)
     table = Table(title=title or None, title_justify="left")
     for name in rows[0] if rows else []:
         table.add_column(str(name), overflow="fold")

@@ -1,0 +1,75 @@
+"""Commands over models: merge two checkpoints, or carry out a mergekit file."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.text import Text
+
+from tracecraft.cli.app import AsJson, app, stderr
+from tracecraft.cli.show import print_json_line
+from tracecraft.errors import UsageError
+
+
+@app.command()
+def merge(
+    out: Annotated[Path, typer.Option(help="The merged model's folder.")],
+    base: Annotated[
+        Path | None, typer.Option(help="The checkpoint folder that is merged into.")
+    ] = None,
+    other: Annotated[Path | None, typer.Option(help="The one merged into it.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A mergekit file, instead of --base and --other.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="`tracecraft list methods` names them.")] = (
+        "arcee_fusion"
+    ),
+    mode: Annotated[
+        str | None, typer.Option(help="Of a fusion: exact, or reference, bit for bit.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, float16, bfloat16; else base's.")] = (
+        None
+    ),
+    seed: Annotated[int, typer.Option(help="Of whatever is sampled.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Merge two checkpoints, tensor by tensor; run it again to resume."""
+    from tracecraft.merge import MergePlan, preview, read_mergekit, try_out
+
+    if config is not None:
+        found = read_mergekit(config)
+        job, models = found.merge, list(found.models)
+    elif base is None or other is None:
+        raise UsageError("merge: say --base and --other, or --config")
+    else:
+        step = {"name": "merge", "into": str(base), "other": str(other), "method": method}
+        options = {"mode": mode, "dtype": dtype, "seed": seed}
+        job, models = MergePlan.bind([{**step, **options}]).steps[0].merge(), [base, other]
+    flight = preview(models, out, job.method, dtype=job.dtype, threads=job.threads)
+    flight.check()
+    for note in flight.notes:
+        stderr.print(f"note: {note}", highlight=False, soft_wrap=True)
+    stderr.print(
+        f"merge: {flight.bytes_out / 1e9:,.2f} GB to write, about {flight.peak / 1e6:,.0f} MB of "
+        f"memory and {flight.seconds:,.0f} s",
+        highlight=False,
+    )
+    report = _made(job, models, out, quiet=as_json)
+    try_out(out).check(out)
+    if as_json:
+        print_json_line(report.to_json())
+    else:
+        stderr.print(report.table(), highlight=False, markup=False, soft_wrap=True)
+        stderr.print(f"merged → {out}", highlight=False, soft_wrap=True)
+
+
+def _made(job: Any, models: list[Path], out: Path, *, quiet: bool) -> Any:
+    if quiet or not stderr.is_terminal:
+        return job.make(models, out)
+    with Live(console=stderr, transient=True, refresh_per_second=4) as live:
+
+        def told(done: int, total: int) -> None:
+            live.update(Text(f"merge  {done / 1e6:,.0f}/{total / 1e6:,.0f} MB"))
+
+        return job.make(models, out, told)
