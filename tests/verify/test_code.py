@@ -198,7 +198,7 @@ def test_each_ending_has_its_status(program: str, outcome: str, detail: str) -> 
         ({"tests": None}, "```python\nprint(1)\n```", "unverifiable", "bad_tests"),
         ({"tests": "[]"}, "```python\nprint(1)\n```", "unverifiable", "bad_tests"),
         ({"tests": '{"what": 1}'}, "```python\nprint(1)\n```", "unverifiable", "bad_tests"),
-        ({"tests": json.dumps(SUMS), "language": "cobol"}, "```cobol\nx\n```", "incorrect", "no_"),
+        ({"tests": json.dumps(SUMS), "language": "Java"}, "x", "unverifiable", "bad_tests"),
     ],
 )
 def test_what_cannot_be_told_is_not_called_wrong(
@@ -206,6 +206,10 @@ def test_what_cannot_be_told_is_not_called_wrong(
 ) -> None:
     verdict = Code().judge(problem, response)
     assert (verdict.outcome, (verdict.detail or "")[: len(detail)]) == (outcome, detail)
+
+
+def test_a_human_language_is_not_the_programs() -> None:
+    assert judge(SUMS, SUM, language="en").outcome == "correct"
 
 
 def test_all_tests_are_counted_when_asked_for() -> None:

@@ -31,7 +31,7 @@ from tracecraft.verify.code_tests import (
     Suite,
     read_tests,
 )
-from tracecraft.verify.compiled import NAMES, compiled, run_joined
+from tracecraft.verify.compiled import NAMES, NOT_RUN, compiled, run_joined
 from tracecraft.verify.prediction import judge_prediction
 from tracecraft.verify.sandbox import Limits, Sandbox, SandboxBroken, shared
 from tracecraft.verify.verifier import Verifier
@@ -125,8 +125,7 @@ class Code(Verifier, use="code", version=1):
             if isinstance(suite, Prediction):
                 return judge_prediction(suite.expected, response)
             entry = getattr(suite, "entry", None)
-            language = str(problem.get("language") or self.language).casefold()
-            language = NAMES.get(language, language)
+            language = self._language(problem)
             found = extract(response, language, entry)
             if found is None:
                 return self._no_program(response, started)
@@ -141,6 +140,14 @@ class Code(Verifier, use="code", version=1):
             outcome = "correct"
         counted = f"{report.passed} of {report.total}"
         return _verdict(outcome, f"{report.status}: {counted}: {report.why}", found, started)
+
+    def _language(self, problem: Mapping[str, Any]) -> str:
+        """Of the program: the problem's, where its column names one and not a human language."""
+        said = str(problem.get("language") or "").casefold()
+        said = NAMES.get(said, said)
+        if said in NOT_RUN:
+            raise BadTests(f"programs in {said} cannot be run")
+        return said if said in LANGUAGES else self.language
 
     def _no_program(self, response: str, started: float) -> Verdict:
         from tracecraft.think import split
@@ -173,8 +180,6 @@ class Code(Verifier, use="code", version=1):
         yield self
 
     def _run_compiled(self, language: str, sandbox: Sandbox, suite: Suite, found: Found) -> Report:
-        if language not in LANGUAGES:
-            raise BadTests(f"programs in {language} cannot be run")
         terms = self._terms(suite, numpy=False)
         terms = replace(terms, limits=replace(terms.limits, stack=terms.limits.memory // 2))
         if isinstance(suite, Program):

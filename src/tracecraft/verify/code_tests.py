@@ -252,7 +252,9 @@ def _seconds(value: Any) -> float | None:
     if isinstance(value, str):
         found = re.match(r"[\d.]+", value)
         value = float(found[0]) if found else None
-    return float(value) if value else None
+    if not value:
+        return None
+    return float(value) / 1000 if float(value) > 100 else float(value)  # some sets say milliseconds
 
 
 def _memory(m: Mapping[str, Any]) -> int | None:

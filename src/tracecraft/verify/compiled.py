@@ -11,11 +11,20 @@ from tracecraft.verify.code_run import Report, Runnable, Terms
 from tracecraft.verify.code_tests import BadTests, Program
 from tracecraft.verify.sandbox import Job, Limits, Sandbox
 
-__all__ = ["NAMES", "compiled", "run_joined"]
+__all__ = ["NAMES", "NOT_RUN", "compiled", "run_joined"]
 
 NAMES = {"c++": "cpp", "cc": "cpp", "cpp17": "cpp", "rs": "rust", "py": "python",
          "python3": "python", "pypy3": "python"}  # fmt: skip
 """Other names of the languages."""
+NOT_RUN = frozenset(
+    {
+        "bash", "c#", "clojure", "csharp", "d", "dart", "elixir", "f#", "fortran", "go",
+        "golang", "haskell", "java", "javascript", "js", "julia", "kotlin", "lua", "matlab",
+        "ocaml", "pascal", "perl", "php", "r", "racket", "ruby", "scala", "sh", "shell", "sql",
+        "swift", "ts", "typescript", "vb",
+    }
+)  # fmt: skip
+"""Languages that problems are written for and that nothing here runs."""
 
 _LIMITS = Limits(
     cpu=30, wall=90.0, memory=8 << 30, output=64 << 20, disk=256 << 20, open_files=256, stack=0
