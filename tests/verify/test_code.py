@@ -291,6 +291,26 @@ def test_compiled_programs_are_judged(language: str) -> None:
     assert (broken.outcome, (broken.detail or "")[:13]) == ("incorrect", "compile_error")
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        '#include "/etc/passwd"\nint main() {}',
+        '#include "/dev/zero"\nint main() {}',
+        'asm(".incbin \\"/etc/shadow\\""); int main() {}',
+        "char big[1L << 33] = {1}; int main() {}",
+        '#include <unistd.h>\n#include <cstdio>\nint main() { if (fork() >= 0) puts("7"); }',
+        '#include <cstdlib>\nint main() { system("echo 7"); }',
+        "#include <sys/socket.h>\n#include <cstdio>\n"
+        'int main() { if (socket(2, 1, 0) >= 0) puts("7"); }',
+    ],
+)
+def test_hostile_sources_and_binaries_get_nothing(source: str) -> None:
+    if shutil.which("g++") is None or rung() == "landlock":
+        pytest.skip("no g++, or a rung without a folder")
+    verdict = judge([{"input": "", "output": "7"}], source, "cpp", language="cpp")
+    assert verdict.outcome == "incorrect", verdict.detail
+
+
 def test_real_references_pass_their_own_tests() -> None:
     path = shared_data("code_mbpp_evalchemy/eval__chat_benchmarks__MBPP__data__mbpp.jsonl.gz")
     with gzip.open(path, "rt") as file:

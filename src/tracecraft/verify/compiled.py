@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from tracecraft.verify.code_run import Report, Runnable, Terms
@@ -27,10 +27,9 @@ NOT_RUN = frozenset(
 """Languages that problems are written for and that nothing here runs."""
 
 _LIMITS = Limits(
-    cpu=30, wall=90.0, memory=8 << 30, output=64 << 20, disk=256 << 20, open_files=256, stack=0
+    cpu=30, wall=90.0, memory=2 << 30, output=64 << 20, disk=256 << 20, open_files=256, stack=0
 )
-"""Of a compiler. Address space is reserved generously by rustc; memory is bounded by the disk and
-the number of processes, none of which is the program's own."""
+"""Of a compiler. Only its own processes run, so what a hostile text can take is one process's."""
 _RUST = "/site/rust"
 
 
@@ -40,6 +39,7 @@ class _Compiler:
     source: str
     probe: str
     """A program that must compile, or it is the compiler that does not work."""
+    memory: int = _LIMITS.memory
     env: tuple[tuple[str, str], ...] = ()
     folders: tuple[tuple[str, str], ...] = ()
     """What it needs beside the system's folders: path inside, path outside."""
@@ -65,7 +65,7 @@ def _compiler(language: str) -> _Compiler:
         options += ["-C", "linker-features=-lld"]  # its own linker finds itself through /proc
     return _Compiler(
         (f"{_RUST}/bin/rustc", *options), "main.rs", "fn main() {}",
-        env=(("LD_LIBRARY_PATH", f"{_RUST}/lib"),), folders=((_RUST, sysroot),),
+        memory=4 << 30, env=(("LD_LIBRARY_PATH", f"{_RUST}/lib"),), folders=((_RUST, sysroot),),
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def _compile(
         "command",
         argv=compiler.argv,
         env=dict(compiler.env),
-        limits=_LIMITS,
+        limits=replace(_LIMITS, memory=compiler.memory),
         put={
             **{name: body.encode() for name, body in files.items()},
             compiler.source: text.encode(errors="surrogateescape"),
