@@ -1,6 +1,5 @@
 """What every test may use."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -9,17 +8,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from places import ROOT
 
 Tracecraft = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def shared_data(name: str) -> Path:
-    """A file or folder of the real data that development may have beside the project."""
-    path = Path(os.environ.get("TRACECRAFT_DATA", ROOT.parent / "shared/data")) / name
-    if not path.exists():
-        pytest.skip(f"real data {name} is not on this machine (set TRACECRAFT_DATA to its folder)")
-    return path
 
 
 @pytest.fixture

@@ -17,6 +17,11 @@ from tracecraft.cli.catalog import POINTS, plug_point
 GOLDEN = Path(__file__).parent / "golden/surface.txt"
 
 
+def ours(home: str | type) -> bool:
+    """Whether a plugin is built in, and not one that a test has made."""
+    return (home if isinstance(home, str) else home.__module__).startswith("tracecraft.")
+
+
 def surface() -> str:
     lines = [f"name {name}" for name in tc.__all__]
     for module in ("files", "inspect", "keep", "models"):
@@ -31,7 +36,10 @@ def surface() -> str:
             f"table {table} " + " ".join(f"{n}:{t.base_type().__name__}" for n, t in columns)
         )
     for kind in POINTS:
-        lines += [f"{kind} {name}" for name in sorted(plug_point(kind).known)]
+        known = plug_point(kind).known.items()
+        lines += [
+            f"{kind} {name}" for name, home in sorted(known, key=lambda one: one[0]) if ours(home)
+        ]
     return "\n".join(lines) + "\n"
 
 

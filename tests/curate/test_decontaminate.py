@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import shared_data
+from places import shared_data
 from tracecraft.curate import benchmarks, leaks
 from tracecraft.curate.benchmarks import PRESETS, freeze
 from tracecraft.curate.decontaminate import Decontaminate

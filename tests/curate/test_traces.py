@@ -4,7 +4,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from conftest import shared_data
+from places import shared_data
 from tracecraft.curate.normalize import Normalize
 from tracecraft.curate.source import Source
 from tracecraft.errors import DataError, RecipeError

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from conftest import shared_data
+from places import shared_data
 from tracecraft.errors import DataError, UsageError
 from tracecraft.merge import fuse
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import recorded
 
-from conftest import ROOT, shared_data
+from places import ROOT, shared_data
 from tracecraft.select.rules import KEEP, Filter, RuleFile
 
 FILES = sorted((ROOT / "filters").glob("*.yaml"))

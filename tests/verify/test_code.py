@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from conftest import shared_data
+from places import shared_data
 from tracecraft.schema import Verdict
 from tracecraft.verify.code import Code
 from tracecraft.verify.sandbox import describe, rung

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conftest import shared_data
+from places import shared_data
 from tracecraft.verify.code import Code
 from tracecraft.verify.code_references import check_references
 from tracecraft.verify.code_tests import BadTests, Calls, Differential, Program, Stdio, read_tests
