@@ -1,10 +1,12 @@
 """The hostile battery: every program in `attacks.txt` against every rung, as root and as a user."""
 
+import atexit
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -34,6 +36,19 @@ def as_user(command: list[str], user: str, *, timeout: float = 120) -> str:
     return ran.stdout
 
 
+@cache
+def stage() -> Path:
+    """The programs and our sources where every user can read them: a clone may be private."""
+    folder = Path(tempfile.mkdtemp(prefix="battery-stage-", dir="/var/tmp"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    shutil.copytree(SRC, folder / "tracecraft", ignore=shutil.ignore_patterns("__pycache__"))
+    for program in ("attacks.txt", "battery.py", "confined.py"):
+        shutil.copy(HERE / program, folder)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return folder
+
+
 def readable_by(user: str, *paths: Path) -> bool:
     if user == "own":
         return True
@@ -51,9 +66,10 @@ def battery(rung: str, user: str) -> dict[str, str]:
     python = interpreter()
     if not readable_by("ordinary" if os.geteuid() == 0 and rung != "namespaces" else user, python):
         python = SYSTEM_PYTHON
-    if not python.exists() or not readable_by(user, HERE / "battery.py", SRC):
-        return {"skip": "no interpreter or no sources that this user can read"}
-    command = [str(python), str(HERE / "battery.py"), str(SRC), rung, str(python)]
+    if not python.exists():
+        return {"skip": "no interpreter that this user can read"}
+    place = stage()
+    command = [str(python), str(place / "battery.py"), str(place / "tracecraft"), rung, str(python)]
     return json.loads(as_user(command, user))
 
 
@@ -128,7 +144,8 @@ def test_a_confined_host_gets_the_strongest_rung_it_can_have(
         pytest.skip("only root, with an interpreter that others can read, can play such a host")
     if rung(SYSTEM_PYTHON) != "namespaces" or landlock_version() < 1:
         pytest.skip("this machine has fewer rungs than the hosts that are played")
-    command = [str(SYSTEM_PYTHON), str(HERE / "confined.py"), str(SRC), str(SYSTEM_PYTHON), kind]
-    shown = as_user(command, "own")
+    place = stage()
+    program, sources = str(place / "confined.py"), str(place / "tracecraft")
+    shown = as_user([str(SYSTEM_PYTHON), program, sources, str(SYSTEM_PYTHON), kind], "own")
     assert f"{first_that_holds}: holds" in shown, shown
     assert "it runs" in shown
