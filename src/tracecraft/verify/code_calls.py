@@ -17,7 +17,8 @@ __all__ = ["Expected", "expected_results", "run_calls", "run_differential"]
 _FIRST = 8
 """Calls made before the others: most programs that fail do so here."""
 _EVALPLUS_SECONDS = 4.0
-"""For one call: evalplus 0.3.1, `DEFAULT_MIN_TIME_LIMIT`."""
+"""CPU time for one call. evalplus 0.3.1 gives a second of waiting, or four times the reference's:
+on a busy or slower machine that would fail what is right."""
 _EVALPLUS_MEMORY = 4 << 30
 """Bytes: evalplus 0.3.1, `query_maximum_memory_bytes`."""
 _EVALPLUS_OUTPUT = 64 << 20
