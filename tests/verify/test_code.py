@@ -208,6 +208,12 @@ def test_what_cannot_be_told_is_not_called_wrong(
     assert (verdict.outcome, (verdict.detail or "")[: len(detail)]) == (outcome, detail)
 
 
+def test_the_imports_of_a_prompt_are_there_and_its_sentences_are_not() -> None:
+    prompt = 'from typing import List\n\ndef add(a: List, b):\n    """\n    from a to b\n    """\n'
+    program = "def add(a: List, b):\n    return a + b"
+    assert judge(HUMANEVAL, program, entry_point="add", prompt=prompt).outcome == "correct"
+
+
 def test_a_human_language_is_not_the_programs() -> None:
     assert judge(SUMS, SUM, language="en").outcome == "correct"
 
@@ -286,6 +292,8 @@ def test_compiled_programs_are_judged(language: str) -> None:
     if shutil.which(COMPILERS[language]) is None or rung() == "landlock":
         pytest.skip(f"no {COMPILERS[language]}, or a rung without a folder")
     right = judge(SUMS, COMPILED[language], language, language=language)
+    if "does not run on this machine" in (right.detail or ""):
+        pytest.skip(f"{COMPILERS[language]} is here without its toolchain")
     assert right.outcome == "correct", right.detail
     broken = judge(SUMS, COMPILED[language].replace("main", "mian"), language, language=language)
     assert (broken.outcome, (broken.detail or "")[:13]) == ("incorrect", "compile_error")

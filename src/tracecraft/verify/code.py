@@ -48,6 +48,7 @@ _OUTCOMES = {
     "out_of_budget": "unverifiable",
 }
 """Every other status of a report is `incorrect`."""
+_IMPORT_LINE = re.compile(r"import \w|from [\w.]+ import ")
 _IMPORTS = re.compile(r"^[ \t]*(?:import|from)[ \t]+(\w+)", re.M)
 
 
@@ -235,6 +236,6 @@ def _completed(text: str, suite: Suite) -> str:
             if defines(joined, entry) and parses(joined):
                 return joined
     if isinstance(suite, Program) and "import" in prompt and "from __future__" not in text:
-        imports = [line for line in prompt.split("\n") if _IMPORTS.match(line)]
+        imports = [line for line in prompt.split("\n") if _IMPORT_LINE.match(line)]
         return "\n".join([*imports, text])
     return text
