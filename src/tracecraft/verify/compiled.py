@@ -70,7 +70,10 @@ def _compiler(language: str) -> _Compiler:
 
 
 def _told(*command: str) -> str:
-    asked = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:  # rustup's stand-in without a toolchain
+        raise BadTests(f"{command[0]} does not run on this machine: {error}") from None
     return asked.stdout.strip()
 
 
