@@ -109,6 +109,7 @@ def main() -> None:
     logger.addHandler(Warn())
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    logging.getLogger().addHandler(logging.NullHandler())  # others' warnings are not for users
     try:
         code = app(spread(sys.argv[1:], "--against"), standalone_mode=False)
     except TracecraftError as error:
