@@ -10,7 +10,7 @@ import polars as pl
 
 from tracecraft.errors import BrokenContract
 from tracecraft.schema import DROPPED
-from tracecraft.store import Dataset, Shard, write_json, write_shard
+from tracecraft.store import Dataset, Shard, size_of, write_json, write_shard
 
 EVERYTHING = "all"
 """The folder of rows that have no domain yet."""
@@ -59,7 +59,7 @@ class Record:
             record = cls(files=files, **found)
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
-        return record if all(_lies(home / f, v[2]) for f, v in files.items()) else None
+        return record if all(size_of(home / f) == v[2] for f, v in files.items()) else None
 
     def write(self, home: Path, name: str) -> None:
         """Written last: see the class."""
@@ -130,10 +130,3 @@ def _written(table: pl.DataFrame, path: Path) -> tuple[int, str, int]:
 
 def _place(home: Path, name: str) -> Path:
     return home / "batches" / f"{name}.json"
-
-
-def _lies(path: Path, size: int) -> bool:
-    try:
-        return path.stat().st_size == size
-    except OSError:
-        return False

@@ -191,17 +191,13 @@ class Attempt:
 def _told(step: Planned) -> dict[str, Any]:
     return {
         "name": step.spec.name,
-        "kind": _kind(step),
+        "kind": step.spec.part.kind,
         "use": step.spec.part.use,
         "inputs": list(step.spec.inputs),
         "home": step.home.name,
         "key": step.key,
         "state": step.state,
     }
-
-
-def _kind(step: Planned) -> str:
-    return step.spec.part.kind
 
 
 def _versions() -> dict[str, str]:

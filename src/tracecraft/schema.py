@@ -29,8 +29,6 @@ QUESTION = pl.Schema(
 PROBLEM = pl.Schema({"problem_id": pl.String(), "domain": DOMAIN, **QUESTION})
 """Optional columns of a problem, never required: see `OPTIONAL`."""
 
-TESTS = pl.List(pl.Struct({"input": pl.String(), "output": pl.String()}))
-
 OPTIONAL = pl.Schema(
     {
         "tests": pl.String(),

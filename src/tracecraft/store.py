@@ -120,7 +120,7 @@ class Manifest:
     def whole(self, home: Path) -> bool:
         """Whether every file it lists lies there with its size."""
         sizes = {f"shards/{name}": size for name, (_, _, size) in self.shards.items()}
-        return all(_size(home / name) == size for name, size in (sizes | self.files).items())
+        return all(size_of(home / name) == size for name, size in (sizes | self.files).items())
 
 
 def write_shard(table: pl.DataFrame, path: Path) -> Shard:
@@ -266,7 +266,8 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """A file's bytes; -1 where it is not there."""
     try:
         return path.stat().st_size
     except OSError:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -109,16 +108,3 @@ def print_table(rows: list[dict[str, Any]], console: Console, title: str = "") -
     for row in rows:
         table.add_row(*("" if v is None else str(v) for v in row.values()))
     console.print(table)
-
-
-def rows_json(table: pl.DataFrame) -> list[dict[str, Any]]:
-    """A frame's rows as plain values."""
-    return table.to_dicts()
-
-
-def place(path: Path) -> str:
-    """A path, relative to here where that is shorter."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
