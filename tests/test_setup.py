@@ -169,9 +169,9 @@ def test_pip_s_settings_come_from_its_files_and_its_environment(tmp_path, monkey
     )
     monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
     monkeypatch.setenv("PIP_FIND_LINKS", "from-environment")
-    settings = environment.pip_settings(Path(sys.executable))
+    settings = environment.pip_settings(Path(sys._base_executable))
     assert settings["find-links"] == "from-environment"
-    if importlib.util.find_spec("pip") is None:
+    if not environment.output(sys._base_executable, "-m", "pip", "--version"):
         pytest.skip("no pip to read its files with")
     assert settings["extra-index-url"].split() == ["https://a", "https://b"]
 

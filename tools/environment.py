@@ -8,6 +8,7 @@ Runs on any Python that can start it and needs nothing but the standard library.
 
 from __future__ import annotations
 
+import ast
 import os
 import shlex
 import shutil
@@ -77,7 +78,7 @@ def pip_settings(python: Path) -> dict[str, str]:
         name, _, value = line.partition("=")
         where, _, option = name.rpartition(".")
         if where in {"global", "install", ":env:"}:
-            settings[option] = " ".join(shlex.split(value))
+            settings[option] = " ".join(str(ast.literal_eval(value)).split())
     for name, value in os.environ.items():
         if name.startswith("PIP_"):
             settings[name[4:].lower().replace("_", "-")] = value
