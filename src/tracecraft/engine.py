@@ -8,10 +8,12 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tracecraft.errors import BrokenContract
 from tracecraft.plugin import Plugin, digest
 from tracecraft.schema import Completion
 
@@ -100,6 +102,15 @@ class Engine(Plugin, kind="engine"):
         Part of every completion's key, so it must not need the opened engine.
         """
         return "\n\n".join(m["content"] for m in messages) + opening
+
+    @property
+    def takes_model(self) -> bool:
+        """Whether its model is one that another step of the recipe makes."""
+        return False
+
+    def with_model(self, home: Path) -> Self:
+        """This engine with the model that the step at `home` made, where it takes one."""
+        raise BrokenContract(f"{self.use} runs no model of another step")
 
     @contextmanager
     def open(self) -> Iterator[Session]:

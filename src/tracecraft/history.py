@@ -19,7 +19,7 @@ import polars as pl
 from tracecraft.errors import StageError, UsageError, did_you_mean
 from tracecraft.plan import Plan, Planned
 from tracecraft.schema import DROPPED
-from tracecraft.store import Dataset, Manifest, refused, write_json, write_text
+from tracecraft.store import OUTPUT, Dataset, Manifest, refused, write_json, write_text
 from tracecraft.version import made_by
 from tracecraft.yaml import dump
 
@@ -103,7 +103,7 @@ class Run:
 
     def output(self, name: str) -> Path:
         """The folder that a job filled."""
-        return self.step(name).home / "output"
+        return self.step(name).home / OUTPUT
 
 
 class Attempt:
@@ -181,7 +181,7 @@ class Attempt:
                 os.path.relpath(step.home, self.folder / "stages"),
             )
             if step.spec.part.kind == "job" and step.spec.name not in OWN:
-                output = os.path.relpath(step.home / "output", self.folder)
+                output = os.path.relpath(step.home / OUTPUT, self.folder)
                 _link(self.folder / step.spec.name, output)
         _link(self.store / "latest", self.folder.name)
         self.record |= {"versions": _versions(), "made_by": made_by()}

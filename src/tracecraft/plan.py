@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracecraft.curate.source import Source
 from tracecraft.errors import RecipeError, StoreError, did_you_mean
 from tracecraft.plugin import digest
 from tracecraft.recipe import Recipe, StageSpec
+from tracecraft.stage import Job, Stage
 from tracecraft.store import MANIFEST, Manifest
 from tracecraft.yaml import dump
 
@@ -22,6 +24,8 @@ class Planned:
     home: Path
     """`<store>/store/<name>-<key>`: the same step on the same inputs always lands here."""
     key: str
+    models: tuple[Path, ...] = ()
+    """Of a stage: those of its inputs that are no tables, but models that jobs made."""
 
     @property
     def state(self) -> str:
@@ -79,10 +83,14 @@ def plan(recipe: Recipe, store: str | Path = DEFAULT_STORE) -> Plan:
     store = Path(store)
     key: dict[str, str] = {}
     home: dict[str, Path] = {}
+    part: dict[str, Source | Stage | Job] = {}
     steps = []
     for spec in recipe.steps:
         key[spec.name] = digest([spec.identity(), [key[name] for name in spec.inputs]])
         home[spec.name] = store / "store" / f"{spec.name}-{key[spec.name]}"
         inputs = tuple(home[name] for name in spec.inputs)
-        steps.append(Planned(spec, inputs, home[spec.name], key[spec.name]))
+        made = tuple(home[n] for n in spec.inputs if isinstance(part[n], Job))
+        models = made if isinstance(spec.part, Stage) else ()
+        part[spec.name] = spec.part
+        steps.append(Planned(spec, inputs, home[spec.name], key[spec.name], models))
     return Plan(recipe, store, tuple(steps))

@@ -14,9 +14,12 @@ from tracecraft import yaml
 from tracecraft.curate.source import Source
 from tracecraft.errors import RecipeError, UnknownPlugin, UsageError, did_you_mean
 from tracecraft.options import found, ready
+from tracecraft.sections import lowered
 from tracecraft.stage import Job, Stage
 
-SECTIONS = ("name", "seed", "limit", "plugins", "include", "inputs", "stages")
+WORDS = ("branches", "merge")
+"""Sections that stand for stages: the words of one room."""
+SECTIONS = ("name", "seed", "limit", "plugins", "include", "inputs", "stages", *WORDS)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -78,6 +81,8 @@ def build(mapping: Mapping[str, Any], path: Path) -> Recipe:
     entries = raw.get("stages") or []
     if not isinstance(entries, list):
         raise RecipeError(f"{path}: stages: must be a list of stages")
+    above = {*inputs, *(str(one.get("name")) for one in entries if isinstance(one, Mapping))}
+    entries += lowered(raw, above, path)
     driven = {_first(entry) for entry in entries if isinstance(entry, Mapping)}
     steps = []
     for name, options in inputs.items():
@@ -86,19 +91,19 @@ def build(mapping: Mapping[str, Any], path: Path) -> Recipe:
         capped = limit if name in driven else None
         steps.append(StageSpec(name, Source.bind(options, where), limit=capped))
         inputs[name] = options
-    known = set(inputs)
+    known = {spec.name: spec for spec in steps}
     for i, entry in enumerate(entries):
         spec, entries[i] = _stage(entry, known, path, f"{path}: stages[{i}]", seed)
-        known.add(spec.name)
+        known[spec.name] = spec
         steps.append(spec)
-    raw |= {"inputs": inputs, "stages": entries}
+    raw |= {"inputs": inputs, "stages": entries} | dict.fromkeys(WORDS)
     raw["name"] = _named(raw.get("name") or path.stem, path)
     resolved = {key: _plain(raw[key]) for key in SECTIONS if raw.get(key) not in (None, [], {})}
     return Recipe(raw["name"], path, tuple(steps), resolved)
 
 
 def _stage(
-    entry: Any, known: set[str], path: Path, where: str, seed: int
+    entry: Any, known: Mapping[str, StageSpec], path: Path, where: str, seed: int
 ) -> tuple[StageSpec, dict[str, Any]]:
     entry = dict(_mapping(entry, where))
     for key in ("name", "use", "from"):
@@ -118,6 +123,11 @@ def _stage(
     point = plug_point(entry["use"], where)
     options = ready(point, entry, path, where, seed)
     part = point.bind(options, where)
+    models = [one for one in inputs if isinstance(known[one].part, Job)]
+    if isinstance(part, Stage) and len(models) != part.takes_model:
+        wanted = "one step that makes a model" if part.takes_model else "tables alone"
+        told = ", ".join(models) or "none"
+        raise RecipeError(f"{where}.from: {name!r} takes {wanted}; of jobs it names: {told}")
     return StageSpec(name, part, inputs), {"name": name, "from": list(inputs), **options}
 
 
@@ -178,7 +188,7 @@ def _override(raw: dict[str, Any], text: str) -> None:
         raw[section] = new
         return
     holder: Any = raw.setdefault(section, {})
-    if section == "stages":
+    if isinstance(holder, list):
         holder = {entry.get("name"): entry for entry in holder if isinstance(entry, Mapping)}
     matches = [".".join(path[:n]) for n in range(len(path), 0, -1)]
     name = next((m for m in matches if m in holder), None)  # included names hold dots themselves
@@ -188,7 +198,7 @@ def _override(raw: dict[str, Any], text: str) -> None:
         )
     keys = path[len(name.split(".")) :] if name else []
     if not keys:
-        if section == "stages":
+        if section != "inputs":
             raise RecipeError(f"--set {text}: say which option of {name!r}")
         holder[name or path[0]] = new
         return

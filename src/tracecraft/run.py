@@ -18,7 +18,7 @@ from tracecraft.errors import BrokenContract, StageError
 from tracecraft.history import Attempt, Run
 from tracecraft.plan import Plan, Planned
 from tracecraft.stage import Ask, Desk, Job, Marker, Progress, Stage
-from tracecraft.store import Claims, Dataset, Manifest, write_shard
+from tracecraft.store import OUTPUT, Claims, Dataset, Manifest, write_shard
 from tracecraft.version import made_by
 
 log = logging.getLogger(__name__)
@@ -125,20 +125,27 @@ def _do(step: Planned, desk: Desk, claims: Claims) -> Manifest:
     part = step.spec.part
     if isinstance(part, Source):
         return _read(step, part, desk)
-    inputs = [Dataset.open(home) for home in step.inputs]
+    inputs = [Dataset.open(home) for home in step.inputs if home not in step.models]
     if isinstance(part, Job):
         return _alone(step, claims, lambda: _work(step, part, inputs, desk))
+    stage = _with_models(part, step)
     others = [dataset.scan() for dataset in inputs[1:]]
-    for table, schema in zip([inputs[0].scan(), *others], part.needs(), strict=False):
+    for table, schema in zip([inputs[0].scan(), *others], stage.needs(), strict=False):
         _require(table, schema, f"{step.spec.name} reads")
-    if part.scope == "dataset":
-        return _alone(step, claims, lambda: _whole(step, part, inputs[0], others))
-    if isinstance(part, Marker):
-        records = _mark(step, part, inputs, others, desk, claims)
+    if stage.scope == "dataset":
+        return _alone(step, claims, lambda: _whole(step, stage, inputs[0], others))
+    if isinstance(stage, Marker):
+        records = _mark(step, stage, inputs, others, desk, claims)
     else:
-        with part.open(desk) as ask:
-            records = _each(step, part, inputs[0], lambda b: ask(b.scan(), *others), claims, desk)
+        with stage.open(desk) as ask:
+            records = _each(step, stage, inputs[0], lambda b: ask(b.scan(), *others), claims, desk)
     return _manifest(step, records)
+
+
+def _with_models(stage: Stage, step: Planned) -> Stage:
+    for home in step.models:
+        stage = stage.with_model(home)
+    return stage
 
 
 def _alone(step: Planned, claims: Claims, work: Callable[[], Manifest]) -> Manifest:
@@ -182,7 +189,7 @@ def _read(step: Planned, source: Source, desk: Desk) -> Manifest:
 
 def _work(step: Planned, job: Job, inputs: list[Dataset], desk: Desk) -> Manifest:
     """Let a job fill its folder, which takes its name when the job is done."""
-    half, whole = step.home / "output.half", step.home / "output"
+    half, whole = step.home / f"{OUTPUT}.half", step.home / OUTPUT
     if half.exists() and not job.resumes:
         shutil.rmtree(half)
     half.mkdir(parents=True, exist_ok=True)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import polars as pl
 
 from tracecraft.completions import Completions
+from tracecraft.errors import BrokenContract
 from tracecraft.plugin import Plugin
 
 Table = pl.LazyFrame
@@ -69,6 +70,15 @@ class Stage(Plugin, kind="stage"):
     def gives(self) -> pl.Schema:
         """`writes`, where it depends on the options."""
         return self.writes
+
+    @property
+    def takes_model(self) -> bool:
+        """Whether one of its inputs is a step that makes a model."""
+        return False
+
+    def with_model(self, home: Path) -> Self:
+        """This stage with the model that the step at `home` made, where it takes one."""
+        raise BrokenContract(f"{self.use} takes no model of another step")
 
     @contextmanager
     def open(self, desk: Desk) -> Iterator[Ask]:

@@ -22,6 +22,8 @@ from tracecraft.errors import StoreError
 from tracecraft.plugin import file_digest
 
 MANIFEST = "manifest.json"
+OUTPUT = "output"
+"""Where a step keeps what its job made."""
 STALE_SECONDS = 600.0
 """A claim whose heartbeat is older than this was left by a host that died."""
 

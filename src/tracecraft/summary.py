@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from tracecraft.history import Run, Step
-from tracecraft.store import Dataset, Manifest
+from tracecraft.store import OUTPUT, Dataset, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def summarize(run: Run) -> Summary:
         outcomes=_counts(verdicts.lazy(), "outcome"),
         pass_rate=_rate(verdicts, pl.col("outcome") == "correct"),
         solved=verdicts.filter(pl.col("outcome") == "correct")["problem_id"].n_unique(),
-        outputs={s.name: s.home / "output" for s in run.steps if s.kind == "job"},
+        outputs={s.name: s.home / OUTPUT for s in run.steps if s.kind == "job"},
     )
 
 

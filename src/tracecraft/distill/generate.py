@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import polars as pl
 from pydantic import Field, field_validator
@@ -77,6 +77,13 @@ class Generate(Stage, use="generate", version=1):
     def template(self) -> str:
         """The user's turn, with `{statement}` where the problem goes."""
         return MATH if self.prompt is None else load_template(self.prompt)
+
+    @property
+    def takes_model(self) -> bool:
+        return self.engine.takes_model
+
+    def with_model(self, home: Path) -> Self:
+        return self.model_copy(update={"engine": self.engine.with_model(home)})
 
     def __call__(self, problems: pl.LazyFrame, /) -> pl.LazyFrame:
         with self.open(Desk()) as ask:

@@ -16,9 +16,11 @@ from tracecraft.distill.engine import Engine, Message
 from tracecraft.distill.prompt import begin
 from tracecraft.errors import EngineError, MissingExtra
 from tracecraft.plugin import digest
+from tracecraft.store import OUTPUT
 from tracecraft.think import CLOSE, OPEN
 
 EMBEDDED = "embedded"
+STEP = "step"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _WHOLE_BYTES = 64 << 20
 _SAMPLES, _SAMPLE_BYTES = 1_000, 4_096
@@ -28,7 +30,8 @@ class Weights(Engine):
     """An engine that runs a model in this process."""
 
     model: str
-    """A hub id, a folder that holds a model, or `embedded`."""
+    """A hub id, a folder that holds a model, `embedded`, or `step`: the model that a step makes
+    which the stage names in `from:`."""
     revision: str = ""
     """Commit of a hub id, which must be pinned. For a folder, a name for its weights that is
     trusted; without one, the folder is known by its content."""
@@ -41,7 +44,7 @@ class Weights(Engine):
     @model_validator(mode="after")
     def _is_there(self) -> Self:
         folder = Path(self.model).expanduser()
-        if self.model == EMBEDDED or (folder / "config.json").is_file():
+        if self.model in (EMBEDDED, STEP) or (folder / "config.json").is_file():
             return self
         if folder.exists():
             raise ValueError(f"model: {self.model} holds no model: it has no config.json")
@@ -69,13 +72,27 @@ class Weights(Engine):
         """Options of the engine that make another teacher of the same weights."""
         return {}
 
+    @property
+    def takes_model(self) -> bool:
+        return self.model == STEP
+
+    def with_model(self, home: Path) -> Self:
+        if not (home / OUTPUT / "config.json").is_file():
+            raise EngineError(f"{home.name} made no model: its output has no config.json")
+        return self.model_copy(update={"model": str(home / OUTPUT), "revision": ""})
+
     def _name(self) -> str:
         if self.model == EMBEDDED:
             return embedded.teacher()
+        if self.model == STEP:
+            return STEP
         folder = Path(self.model).expanduser()
         if not folder.is_dir():
             return f"{self.model}@{self.revision}"
-        return f"{folder.resolve().name}@{self.revision or _content(folder.resolve())}"
+        folder = folder.resolve()
+        made = folder.name == OUTPUT  # by a step, whose home is `name-key`
+        called = folder.parent.name.rpartition("-")[0] if made else folder.name
+        return f"{called}@{self.revision or _content(folder)}"
 
     def place(self) -> str:
         """What the libraries are told to load: a folder, or the hub id."""

@@ -1,0 +1,67 @@
+"""The sections of a recipe that are one room's words: each becomes ordinary stages.
+
+`branches` and `merge` say in a line what a stage says in several, and who feeds whom.
+"""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from tracecraft.errors import RecipeError
+
+Entry = dict[str, Any]
+"""A stage as `stages:` lists it: name, use, from, options."""
+
+
+def lowered(raw: Mapping[str, Any], known: Collection[str], path: Path) -> list[Entry]:
+    """The stages that the sections stand for, in the order in which they run.
+
+    Args:
+        raw: The recipe as its file has it.
+        known: Names of its inputs and stages.
+        path: Its file, for messages.
+
+    Raises:
+        RecipeError: a section that is malformed, or names what is not there.
+    """
+    branches = _branches(raw.get("branches") or {}, known, path)
+    return [*branches, *_merges(raw.get("merge") or [], path)]
+
+
+def _branches(section: Any, known: Collection[str], path: Path) -> list[Entry]:
+    """A `train` stage a branch; a backbone that a step makes is one more input."""
+    if not isinstance(section, Mapping):
+        raise RecipeError(f"{path}: branches: must be a mapping of a branch's name to its options")
+    entries = []
+    for name, told in section.items():
+        where = f"{path}: branches.{name}"
+        if not isinstance(told, Mapping):
+            raise RecipeError(f"{where}: must be a mapping (key: value)")
+        options = dict(told)
+        examples = options.pop("examples", None)
+        if not examples or not isinstance(examples, (str, list)):
+            raise RecipeError(f"{where}: `examples` is missing: the step that made its examples")
+        sources = [examples] if isinstance(examples, str) else list(examples)
+        if options.get("backbone") in known:
+            sources.append(options.pop("backbone"))
+        if taken := {"name", "use", "from"} & options.keys():
+            raise RecipeError(f"{where}.{min(taken)}: a branch has a name and examples instead")
+        entries.append({"name": name, "use": "train", "from": sources, **options})
+    return entries
+
+
+def _merges(section: Any, path: Path) -> list[Entry]:
+    """A `merge` stage a step of the plan."""
+    if not section:
+        return []
+    from tracecraft.merge.fold import MergePlan
+
+    plan = MergePlan.bind(section, f"{path}: merge")
+    entries = []
+    for step in plan.steps:
+        said = step.model_dump(include={"dtype", "seed"} & step.model_fields_set)
+        mode = {} if step.mode is None else {"mode": step.mode}
+        method = {"use": step.method, **mode, **step.parameters}
+        entry = {"name": step.name, "use": "merge", "from": list(step.models), "method": method}
+        entries.append(entry | said)
+    return entries

@@ -1,0 +1,126 @@
+"""Sections of a recipe: what they stand for, what they refuse, a model that a step makes."""
+
+from pathlib import Path
+
+import pytest
+
+import tracecraft as tc
+from tracecraft import yaml
+from tracecraft.errors import RecipeError, StageError
+
+BASE = """
+name: two
+inputs:
+  recorded: {use: traces, path: traces.jsonl, domain: math, teacher: a@1}
+stages:
+  - {name: examples, use: pick,  from: recorded}
+  - {name: dataset,  use: write, from: examples}
+  - {name: backbone, use: pico,  from: dataset, vocabulary: 300}
+"""
+SECTIONS = """
+branches:
+  math: {examples: dataset, backbone: backbone, domain: math, epochs: 2, context: 128}
+  code: {examples: [dataset], backbone: backbone, domain: code, context: 128}
+merge:
+  - {name: student, into: code, other: math, mode: reference, dtype: float32}
+"""
+STAGES = """
+  - {name: math, use: train, from: [dataset, backbone], domain: math, epochs: 2, context: 128}
+  - {name: code, use: train, from: [dataset, backbone], domain: code, context: 128}
+  - name: student
+    use: merge
+    from: [code, math]
+    method: {use: arcee_fusion, mode: reference}
+    dtype: float32
+"""
+ASKED = """
+  - name: asked
+    use: generate
+    from: [recorded, %s]
+    engine: {use: transformers, model: %s}
+    sampling: {max_tokens: 4}
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    row = (
+        '{"problem": "What is %d and %d?", "generations": ["<think>\\nOne.\\n</think>\\nIt is 7."]}'
+    )
+    (tmp_path / "traces.jsonl").write_text("\n".join(row % (n, n) for n in range(8)) + "\n")
+    return tmp_path
+
+
+def recipe(home: Path, text: str, *sets: str) -> tc.Recipe:
+    path = home / "two.yaml"
+    path.write_text(text)
+    return tc.load_recipe(path, sets)
+
+
+def keys(home: Path, text: str, *sets: str) -> dict[str, str]:
+    steps = tc.plan(recipe(home, text, *sets), home / "runs").steps
+    return {step.spec.name: step.key for step in steps}
+
+
+def test_a_section_is_another_way_to_say_its_stages(home):
+    assert keys(home, BASE + SECTIONS) == keys(home, BASE + STAGES)
+
+
+def test_the_resolved_recipe_runs_again_as_the_same(home):
+    told = recipe(home, BASE + SECTIONS)
+    again = keys(home, yaml.dump(told.resolved))
+    assert again == keys(home, BASE + SECTIONS)
+
+
+def test_an_override_reaches_a_branch_and_a_merge_by_name(home):
+    before = keys(home, BASE + SECTIONS)
+    longer = keys(home, BASE + SECTIONS, "branches.math.epochs=3")
+    other = keys(home, BASE + SECTIONS, "merge.student.dtype=bfloat16")
+    assert {n for n in before if before[n] != longer[n]} == {"math", "student"}
+    assert {n for n in before if before[n] != other[n]} == {"student"}
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("branches: [math]", "branches: must be a mapping"),
+        ("branches: {math: {backbone: backbone}}", "branches.math: `examples` is missing"),
+        ("branches: {math: {examples: datasets}}", "did you mean 'dataset'"),
+        ("branches: {math: {examples: dataset, epoch: 2}}", "Train has no 'epoch'"),
+        ("branches: {math: {examples: dataset, use: train}}", "branches.math.use"),
+        ("merge: [{name: a, into: math, other: code}]", "nothing above is named 'math'"),
+        ("merge: [{name: a, into: b}]", "merge.0.other: is missing"),
+        ("branch: {}", "did you mean 'branches'"),
+    ],
+)
+def test_a_wrong_section_says_where_and_what(home, section, said):
+    with pytest.raises(RecipeError, match=r"two\.yaml") as raised:
+        recipe(home, BASE + section + "\n")
+    assert said in str(raised.value)
+
+
+def test_a_teacher_may_be_the_model_that_a_step_makes(home):
+    run = tc.run(tc.plan(recipe(home, BASE + ASKED % ("backbone", "step")), home / "runs"))
+    asked = run["asked"].scan().collect()
+    assert asked.height == 8
+    assert asked["completion_tokens"].min() > 0
+    (teacher,) = asked["teacher"].unique()
+    assert teacher.startswith("backbone@")
+
+
+@pytest.mark.parametrize(
+    ("source", "model", "said"),
+    [
+        ("dataset", "step", None),
+        ("backbone", "embedded", "takes tables alone; of jobs it names: backbone"),
+        ("examples", "step", "takes one step that makes a model; of jobs it names: none"),
+    ],
+)
+def test_a_teacher_takes_just_the_model_it_names(home, source, model, said):
+    if said is None:
+        plan = tc.plan(recipe(home, BASE + ASKED % (source, model)), home / "runs")
+        with pytest.raises(StageError, match=r"dataset-\w+ made no model"):
+            tc.run(plan)
+    else:
+        with pytest.raises(RecipeError, match=said):
+            recipe(home, BASE + ASKED % (source, model))
