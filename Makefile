@@ -7,7 +7,6 @@ unexport PYTHONDONTWRITEBYTECODE
 READY := .venv/.ready
 RUN = .venv/bin/tracecraft run
 STUDENT = $(or $(RECIPE),recipes/branches.yaml)
-TRAINED = "import sys, tracecraft as t; r = t.load_recipe(sys.argv[1]); print(*(s.name for s in r.steps if s.part.use == 'train'))"
 OPTIONS = $(if $(LIMIT),--limit $(LIMIT)) $(if $(STORE),--store $(STORE))
 
 help:  ## this list
@@ -26,11 +25,10 @@ science-data: $(READY)  ## the same for choices and quantities
 data: math-data code-data science-data  ## all three domains
 
 branches: $(READY)  ## a branch a domain, of recipes/branches.yaml or RECIPE
-	@for step in $$(.venv/bin/python -c $(TRAINED) "$(STUDENT)"); do \
-	  $(RUN) "$(STUDENT)" --until $$step $(OPTIONS) || exit; done
+	$(RUN) "$(STUDENT)" --until branches $(OPTIONS)
 
 merge: $(READY)  ## the branches become one
-	$(RUN) "$(STUDENT)" $(OPTIONS)
+	$(RUN) "$(STUDENT)" --until merge $(OPTIONS)
 
 test: $(READY)  ## the fast tests: no GPU, no network
 	.venv/bin/pytest -q -n 2 -m "not slow and not gpu and not network"

@@ -80,6 +80,16 @@ def test_an_override_reaches_a_branch_and_a_merge_by_name(home):
     assert {n for n in before if before[n] != other[n]} == {"student"}
 
 
+def test_a_plan_may_end_with_a_section(home):
+    plan = tc.plan(recipe(home, BASE + ASKED % ("backbone", "step") + SECTIONS), home / "runs")
+    assert [step.spec.name for step in plan.until("branches").steps][-3:] == [
+        "backbone",
+        "math",
+        "code",
+    ]
+    assert "asked" not in {step.spec.name for step in plan.until("merge").steps}
+
+
 @pytest.mark.parametrize(
     ("section", "said"),
     [

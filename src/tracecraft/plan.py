@@ -68,8 +68,8 @@ class Plan:
         return digest([dump(self.recipe.resolved), [step.key for step in self.steps]])
 
     def until(self, name: str) -> "Plan":
-        """The plan up to and with a step, and only what that step needs."""
-        wanted = {self[name].home}
+        """The plan up to and with a step or a section, and only what that needs."""
+        wanted = {self[one].home for one in self.recipe.sections.get(name) or (name,)}
         steps = []
         for step in reversed(self.steps):
             if step.home in wanted:

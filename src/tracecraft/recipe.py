@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ class Recipe:
     """Sources first, then stages and jobs in the order of the file."""
     resolved: dict[str, Any]
     """The recipe as one mapping, with absolute paths: what `recipe.yaml` of a run holds."""
+    sections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Which steps the sections `branches`, `merge` stand for."""
 
 
 def load_recipe(path: str | Path, sets: Sequence[str] = (), limit: int | None = None) -> Recipe:
@@ -82,7 +84,8 @@ def build(mapping: Mapping[str, Any], path: Path) -> Recipe:
     if not isinstance(entries, list):
         raise RecipeError(f"{path}: stages: must be a list of stages")
     above = {*inputs, *(str(one.get("name")) for one in entries if isinstance(one, Mapping))}
-    entries += lowered(raw, above, path)
+    words = lowered(raw, above, path)
+    entries += [entry for section in words.values() for entry in section]
     driven = {_first(entry) for entry in entries if isinstance(entry, Mapping)}
     steps = []
     for name, options in inputs.items():
@@ -99,7 +102,8 @@ def build(mapping: Mapping[str, Any], path: Path) -> Recipe:
     raw |= {"inputs": inputs, "stages": entries} | dict.fromkeys(WORDS)
     raw["name"] = _named(raw.get("name") or path.stem, path)
     resolved = {key: _plain(raw[key]) for key in SECTIONS if raw.get(key) not in (None, [], {})}
-    return Recipe(raw["name"], path, tuple(steps), resolved)
+    sections = {word: tuple(entry["name"] for entry in words[word]) for word in words}
+    return Recipe(raw["name"], path, tuple(steps), resolved, sections)
 
 
 def _stage(

@@ -13,8 +13,8 @@ Entry = dict[str, Any]
 """A stage as `stages:` lists it: name, use, from, options."""
 
 
-def lowered(raw: Mapping[str, Any], known: Collection[str], path: Path) -> list[Entry]:
-    """The stages that the sections stand for, in the order in which they run.
+def lowered(raw: Mapping[str, Any], known: Collection[str], path: Path) -> dict[str, list[Entry]]:
+    """The stages that each section stands for, in the order in which they run.
 
     Args:
         raw: The recipe as its file has it.
@@ -24,8 +24,10 @@ def lowered(raw: Mapping[str, Any], known: Collection[str], path: Path) -> list[
     Raises:
         RecipeError: a section that is malformed, or names what is not there.
     """
-    branches = _branches(raw.get("branches") or {}, known, path)
-    return [*branches, *_merges(raw.get("merge") or [], path)]
+    return {
+        "branches": _branches(raw.get("branches") or {}, known, path),
+        "merge": _merges(raw.get("merge") or [], path),
+    }
 
 
 def _branches(section: Any, known: Collection[str], path: Path) -> list[Entry]:

@@ -46,7 +46,7 @@ RUNS = Path("runs")
 def run(
     recipe: RecipeFile,
     sets: Sets = None,
-    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    until: Annotated[str | None, typer.Option(help="Stop after this stage or section.")] = None,
     limit: Limit = None,
     store: StoreFolder = RUNS,
     as_json: AsJson = False,
