@@ -139,22 +139,23 @@ def _numbered(files: list[Path]) -> list[Path]:
 def plain_schema(schema: pl.Schema) -> pa.Schema:
     """A table's Arrow types as every reader of the field knows them: no views, no dictionaries."""
     table = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest())
-    return pa.schema([(field.name, _plain(field.type)) for field in table.schema])
+    return pa.schema([(field.name, plain_type(field.type)) for field in table.schema])
 
 
-def _plain(dtype: pa.DataType) -> pa.DataType:
+def plain_type(dtype: pa.DataType) -> pa.DataType:
+    """An Arrow type as every reader of the field knows it."""
     kinds = pa.types
     if kinds.is_dictionary(dtype):
-        return _plain(dtype.value_type)
-    if kinds.is_large_string(dtype) or kinds.is_null(dtype):
+        return plain_type(dtype.value_type)
+    if kinds.is_large_string(dtype) or kinds.is_string_view(dtype) or kinds.is_null(dtype):
         return pa.string()
-    if kinds.is_large_binary(dtype):
+    if kinds.is_large_binary(dtype) or kinds.is_binary_view(dtype):
         return pa.binary()
     if kinds.is_large_list(dtype) or kinds.is_list(dtype):
-        return pa.list_(_plain(dtype.value_type))
+        return pa.list_(plain_type(dtype.value_type))
     if kinds.is_struct(dtype):
         inner = [dtype.field(i) for i in range(dtype.num_fields)]
-        return pa.struct([(field.name, _plain(field.type)) for field in inner])
+        return pa.struct([(field.name, plain_type(field.type)) for field in inner])
     return dtype
 
 
