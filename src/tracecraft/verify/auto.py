@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from pydantic import PrivateAttr
+
 from tracecraft.schema import Verdict
 from tracecraft.verify.amounts import amount
 from tracecraft.verify.choice import Choice, answerable
 from tracecraft.verify.code import Code
 from tracecraft.verify.formula import chemical
 from tracecraft.verify.math import Math
+from tracecraft.verify.policy import Policy
 from tracecraft.verify.quantity import Quantity
 from tracecraft.verify.verifier import Verifier
 
@@ -24,14 +27,23 @@ class Auto(Verifier, use="auto", version=1):
 
     requires: ClassVar[tuple[str, ...]] = ()
 
+    policy: Policy = "lenient"
+    """`strict` for training data; what it means, the verifiers say."""
     choice: Verifier = Choice()
     """For rows with options."""
     code: Verifier = Code()
     """For rows with tests."""
-    quantity: Verifier = Quantity()
-    """For quantities, formulas and the rest of science."""
-    math: Verifier = Math()
-    """For all others."""
+    quantity: Verifier | None = None
+    """For quantities, formulas and the rest of science; null is `quantity` with the policy."""
+    math: Verifier | None = None
+    """For all others; null is `math` with the policy."""
+
+    _measuring: Verifier = PrivateAttr()
+    _counting: Verifier = PrivateAttr()
+
+    def model_post_init(self, _context: Any, /) -> None:
+        self._measuring = self.quantity or Quantity(policy=self.policy)
+        self._counting = self.math or Math(policy=self.policy)
 
     def chosen(self, problem: Mapping[str, Any]) -> Verifier:
         """The verifier that decides this row."""
@@ -41,8 +53,8 @@ class Auto(Verifier, use="auto", version=1):
         if _given(problem.get("tests")):
             return self.code.chosen(problem)
         if answer is not None and _measured(str(answer), problem):
-            return self.quantity.chosen(problem)
-        return self.math.chosen(problem)
+            return self._measuring.chosen(problem)
+        return self._counting.chosen(problem)
 
     def judge(self, problem: Mapping[str, Any], response: str) -> Verdict:
         """The verdict of the verifier that is chosen."""

@@ -58,10 +58,6 @@ class Choice(Verifier, use="choice", version=1):
         outcome = "correct" if given == right else "incorrect"
         return Verdict(outcome, extract, f"{detail}: {given}", span)
 
-    def judge(self, problem: Mapping[str, Any], response: str) -> Verdict:
-        """As `glance`."""
-        return self.glance(problem, response)
-
 
 def answerable(problem: Mapping[str, Any]) -> bool:
     """Whether a row has options, and a reference that names one of them."""

@@ -5,10 +5,11 @@ Everything is looked for from the end, so that a long trace costs what its last 
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tracecraft.think import split
 
-__all__ = ["Extract", "extracted"]
+__all__ = ["Extract", "extracted", "reference_answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,3 +257,17 @@ def _tail(text: str) -> Extract | None:
     if len(numbers) != 1:
         return None
     return Extract(numbers[0].group(0), "tail", *numbers[0].span())
+
+
+_LONG_REFERENCE = 300
+"""Characters from which a reference answer is a worked solution that holds its answer."""
+
+
+@lru_cache(maxsize=1 << 12)
+def reference_answer(answer: str) -> str:
+    """The reference itself, or the answer within a worked solution."""
+    solution = len(answer) > _LONG_REFERENCE or ("\n" in answer and "\\begin" not in answer)
+    if solution or any(mark in answer for mark in ("\\boxed", "\\fbox", "####")):
+        found = extracted(answer, loose=False)
+        return answer if found is None else found.answer
+    return answer

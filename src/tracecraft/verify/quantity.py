@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -11,9 +11,10 @@ from tracecraft.schema import Verdict
 from tracecraft.verify.amounts import Amount, amount
 from tracecraft.verify.decide import decided
 from tracecraft.verify.dimensions import Unit, unit
-from tracecraft.verify.extract import Extract, extracted
+from tracecraft.verify.extract import Extract, extracted, reference_answer
 from tracecraft.verify.formula import chemical
 from tracecraft.verify.normalise import normalised
+from tracecraft.verify.policy import Policy, guess, verdict
 from tracecraft.verify.ruling import Ruling, no, yes
 from tracecraft.verify.verifier import Doubt, Verifier
 
@@ -41,9 +42,10 @@ class Quantity(Verifier, use="quantity", version=1):
     equations are compared as such; anything else as mathematics.
     """
 
-    policy: Literal["strict", "lenient"] = "lenient"
+    policy: Policy = "lenient"
     """`strict` grants no convention: a unit that one side leaves out, a lost percent sign or a
-    formula that is right in its composition alone is unverifiable. For training data."""
+    formula that is right in its composition alone is unverifiable, and so is an answer that its
+    response calls a guess because the problem lacks something. For training data."""
     tolerance: float | None = Field(default=None, ge=0, lt=1)
     """The data set's own relative tolerance; without one, the larger of 1% and half a unit of
     the reference's last digit, the latter at most 5%."""
@@ -55,13 +57,18 @@ class Quantity(Verifier, use="quantity", version=1):
     def glance(self, problem: Mapping[str, Any], response: str) -> Verdict | Doubt:
         """The verdict where our own tables know the units."""
         reference = _reference(problem)
-        found = extracted(response)
+        found = extracted(response, loose=self.policy == "lenient")
         if found is None:
             return Verdict("unverifiable", detail="no answer found")
         answer = _with_unit_behind(response, found)
         ruling = self.ruled(reference, answer)
+        if ruling.holds is not False and self.policy == "strict":
+            guessed = guess(found, answer, response)
+            if guessed is not None:
+                return guessed
         if ruling.final:
-            return self._verdict(ruling, answer, found.method, (found.start, found.end))
+            span = (found.start, found.end)
+            return verdict(ruling, answer, found.method, self.policy, span)
         return Doubt((reference, answer, found.method), answer, (found.start, found.end))
 
     def ruled(self, reference: str, answer: str) -> Ruling:
@@ -91,19 +98,12 @@ class Quantity(Verifier, use="quantity", version=1):
             from tracecraft.verify.pints import rate
 
             factor = rate(given.unit, want.unit)
-            return self._verdict(measured(want, given, self.tolerance, factor), answer, method)
+            ruling = measured(want, given, self.tolerance, factor)
+            return verdict(ruling, answer, method, self.policy)
         from tracecraft.verify.symbolic import symbolic
 
         ruling = symbolic(normalised(reference), normalised(answer))
-        return self._verdict(ruling, answer, method)
-
-    def judge(self, problem: Mapping[str, Any], response: str) -> Verdict:
-        """Both in one go; may take long, so call it where it can be killed."""
-        seen = self.glance(problem, response)
-        if isinstance(seen, Verdict):
-            return seen
-        verdict = self.settle(*seen.question)
-        return Verdict(verdict.outcome, seen.extracted, verdict.detail, seen.span)
+        return verdict(ruling, answer, method, self.policy)
 
     def warm(self) -> None:
         from tracecraft.verify.pints import registry
@@ -111,20 +111,6 @@ class Quantity(Verifier, use="quantity", version=1):
 
         prepare()
         registry()
-
-    def _verdict(
-        self, ruling: Ruling, answer: str, method: str, span: tuple[int, int] | None = None
-    ) -> Verdict:
-        detail = f"{method}: {ruling.rule}"
-        detail += f" ({', '.join(ruling.flags)})" if ruling.flags else ""
-        if ruling.holds is None or (not ruling.holds and method == "tail"):
-            outcome = "unverifiable"
-        elif ruling.holds and ruling.flags and self.policy == "strict":
-            outcome = "unverifiable"
-            detail = f"{method}: only by convention: {', '.join(ruling.flags)}"
-        else:
-            outcome = "correct" if ruling.holds else "incorrect"
-        return Verdict(outcome, answer, detail, span)
 
 
 def measured(
@@ -141,8 +127,10 @@ def measured(
     """
     flags: tuple[str, ...] = ()
     value = given.value
+    lost: Unit | None = None
     if want.unit is None or given.unit is None:
-        if want.unit is not None or given.unit is not None:
+        lost = want.unit or given.unit
+        if want.unit is not None or (lost is not None and lost.percent):
             flags = ("unit missing",)
     elif rate is not None:
         if not rate:
@@ -160,8 +148,7 @@ def measured(
         return no("another unit")
     if _close(want, given, value, tolerance):
         return yes("quantity", *flags)
-    lost = want.unit or given.unit
-    if flags and lost is not None and lost.percent:
+    if lost is not None and lost.percent:
         scaled = value * 100 if want.unit is not None else value / 100
         if _close(want, given, scaled, tolerance):
             return yes("quantity")
@@ -197,9 +184,7 @@ def _rounds(want: Amount, given: Amount, tolerance: float | None) -> bool:
 
 
 def _reference(problem: Mapping[str, Any]) -> str:
-    answer, measure = str(problem["answer"]).strip(), problem.get("unit")
-    boxed = extracted(answer, loose=False) if "\\boxed" in answer else None
-    answer = answer if boxed is None else boxed.answer
+    answer, measure = reference_answer(str(problem["answer"]).strip()), problem.get("unit")
     if isinstance(measure, str) and measure.strip():
         alone = amount(answer)
         if alone is None or alone.unit is None:

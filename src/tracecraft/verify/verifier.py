@@ -1,9 +1,8 @@
 """The verifier plug point, and the stage that asks a verifier about every trace."""
 
-from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import polars as pl
@@ -31,7 +30,10 @@ class Doubt:
 
 
 class Verifier(Plugin, kind="verifier"):
-    """Decides by the reference answer. Subclass, give it a `use=`, write `judge`."""
+    """Decides by the reference answer. Subclass, give it a `use=`, write `judge`.
+
+    One that can tell most rows at once writes `glance` instead, and `settle` for the others.
+    """
 
     where: ClassVar[Literal["process", "thread"]] = "process"
     """`process`: `judge` runs in worker processes that are killed when they hang or grow.
@@ -46,9 +48,18 @@ class Verifier(Plugin, kind="verifier"):
     memory: ClassVar[int] = 2 << 30
     """Bytes a verdict may take on top of the loaded verifier."""
 
-    @abstractmethod
     def judge(self, problem: Mapping[str, Any], response: str) -> Verdict:
-        """The verdict on one response; `problem` is its row, with `answer` the reference."""
+        """The verdict on one response; `problem` is its row, with `answer` the reference.
+
+        It may take long where `settle` is asked, so call it where it can be killed.
+        """
+        seen = self.glance(problem, response)
+        if seen is None:
+            raise NotImplementedError(f"{type(self).__name__} has no `judge`")
+        if isinstance(seen, Verdict):
+            return seen
+        verdict = self.settle(*seen.question)
+        return replace(verdict, extracted=seen.extracted, span=seen.span)
 
     def glance(self, problem: Mapping[str, Any], response: str) -> Verdict | Doubt | None:
         """What can be told here and now, in microseconds and a bounded amount of memory.
