@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -80,12 +81,11 @@ def _saved(folder: Path) -> tuple[Path, ...]:
     return tuple(folder / one["filename"] for one in listed)
 
 
-def _json(path: Path) -> dict[str, list[dict[str, str]]]:
+def _json(path: Path) -> Any:
     try:
-        found: dict[str, list[dict[str, str]]] = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
-    return found
 
 
 def _folders(folder: Path) -> list[Part]:
