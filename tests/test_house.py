@@ -46,6 +46,8 @@ HEAVY = LODGERS.keys() - {"rich", "typer"}
 WRITERS = {"store", "history", "segment", "publish", "merge", "cli"} | {
     "curate/benchmarks",  # packs the benchmarks' statements into one file
     "train/trl",  # the log of its workers
+    "evaluate/leaks",  # a job fills its folder
+    "evaluate/score",
     "distill/embedded",  # unpacks a teacher into the cache
     "verify/selftest",  # tries what its own sandbox forbids
 }

@@ -82,6 +82,23 @@ EXAMPLE = pl.Schema(
 )
 """One SFT row. `messages` holds the chain of thought inline: `<think>\\n…\\n</think>\\n\\n…`."""
 
+SCORE = pl.Schema(
+    {
+        "benchmark": pl.String(),
+        "model": pl.String(),
+        "metric": pl.String(),
+        "value": pl.Float64(),
+        "low": pl.Float64(),
+        "high": pl.Float64(),
+        "stderr": pl.Float64(),
+        "stderr_problem": pl.Float64(),
+        "problems": pl.Int32(),
+        "samples": pl.Int32(),
+    }
+)
+"""One metric of a model on a benchmark; `low` to `high` is its 95% interval over problems,
+`stderr` the noise of the samples, `stderr_problem` that of problems and samples together."""
+
 DROPPED = "dropped"
 """The column in which a stage names the rule that drops a row; null keeps it."""
 

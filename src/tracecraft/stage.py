@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import polars as pl
 
@@ -20,6 +20,14 @@ from tracecraft.plugin import Plugin
 Table = pl.LazyFrame
 Ask = Callable[..., pl.LazyFrame]
 """A stage made ready: tables in, table out."""
+
+
+@runtime_checkable
+class Expecting(Protocol):
+    """An `Ask` that likes to know its next tables before it is called with them."""
+
+    def expect(self, *tables: pl.LazyFrame) -> None:
+        """The call after the one that follows now will be with these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,7 @@ Stage.known.update(
         "verify": "tracecraft.verify.verifier",
         "filter": "tracecraft.select.rules",
         "pick": "tracecraft.select.pick",
+        "benchmark": "tracecraft.evaluate.items",
     }
 )
 Job.known.update(
@@ -142,5 +151,8 @@ Job.known.update(
         "train": "tracecraft.train.branch",
         "pico": "tracecraft.train.pico",
         "merge": "tracecraft.merge.fold",
+        "score": "tracecraft.evaluate.score",
+        "leaks": "tracecraft.evaluate.leaks",
+        "gate": "tracecraft.evaluate.gate",
     }
 )
