@@ -83,9 +83,9 @@ def summarize(run: Run) -> Summary:
         domains=_counts(last.scan(), "domain"),
         prompt_tokens=int(tokens["prompt_tokens"].sum()),
         output_tokens=int(tokens["completion_tokens"].sum()),
-        truncated=_rate(tokens, pl.col("finish") == "length"),
+        truncated=rate(tokens, pl.col("finish") == "length"),
         outcomes=_counts(verdicts.lazy(), "outcome"),
-        pass_rate=_rate(verdicts, pl.col("outcome") == "correct"),
+        pass_rate=rate(verdicts, pl.col("outcome") == "correct"),
         solved=verdicts.filter(pl.col("outcome") == "correct")["problem_id"].n_unique(),
         outputs={s.name: s.home / OUTPUT for s in run.steps if s.kind == "job"},
     )
@@ -125,7 +125,8 @@ def _counts(table: pl.LazyFrame, column: str) -> dict[str, int]:
     return {str(name): rows for name, rows in counted.iter_rows()}
 
 
-def _rate(table: pl.DataFrame, true: pl.Expr) -> Rate | None:
+def rate(table: pl.DataFrame, true: pl.Expr) -> Rate | None:
+    """The share of traces for which something is true; None without any."""
     if not table.height:
         return None
     shares = table.group_by("problem_id").agg(true.mean().alias("share"))["share"]
