@@ -104,6 +104,11 @@ class Engine(Plugin, kind="engine"):
         return "\n\n".join(m["content"] for m in messages) + opening
 
     @property
+    def gpus(self) -> int:
+        """How many GPUs it takes, for the account of what it costs; 1 where it runs on none."""
+        return 1
+
+    @property
     def takes_model(self) -> bool:
         """Whether its model is one that another step of the recipe makes."""
         return False
@@ -128,8 +133,9 @@ class Engine(Plugin, kind="engine"):
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion]]:
         """Each request with its completion, in the order in which they finish.
 
-        Consume `requests` lazily: it is longer than what should be in flight. A request that
-        can't be answered comes back as a completion that `failed`, with its `error`.
+        Consume `requests` lazily: it is longer than what should be in flight. An answer may lead
+        to new requests, so where it has run dry, ask it again as long as some are in flight. A
+        request that can't be answered comes back as a completion that `failed`, with its `error`.
 
         Raises:
             EngineError: the teacher itself is gone.
@@ -144,6 +150,7 @@ Engine.known.update(
         "local": "tracecraft.distill.local",
         "vllm": "tracecraft.distill.vllm",
         "transformers": "tracecraft.distill.hf",
+        "remote": "tracecraft.distill.remote",
         "replay": "tracecraft.distill.replay",
     }
 )

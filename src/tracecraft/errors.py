@@ -10,7 +10,8 @@ TracecraftError
 ├── StageError            exit 3: a stage stopped; finished shards are kept, run again to resume
 │   ├── BrokenContract        a stage read or wrote a table that is not the one it declares
 │   ├── StoreError            the disk refused: full, read-only, or a damaged file
-│   └── EngineError           the teacher could not be started or reached
+│   ├── EngineError           the teacher could not be started or reached
+│   └── BudgetSpent           a cap on tokens, GPU-hours or dollars is reached
 └── GateFailed            exit 1: everything ran; a condition the recipe demands does not hold
 
 A message says where, what, and what next.
@@ -79,6 +80,10 @@ class StoreError(StageError):
 
 class EngineError(StageError):
     """The engine itself failed; a single failed completion is data, not an error."""
+
+
+class BudgetSpent(StageError):
+    """The stage has spent what it may; raise the budget and run again to go on."""
 
 
 class GateFailed(TracecraftError):

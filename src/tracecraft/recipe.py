@@ -14,7 +14,7 @@ from tracecraft import yaml
 from tracecraft.curate.source import Source
 from tracecraft.errors import RecipeError, UnknownPlugin, UsageError, did_you_mean
 from tracecraft.options import found, ready
-from tracecraft.sections import lowered
+from tracecraft.sections import lowered, with_judges
 from tracecraft.stage import Job, Stage
 
 WORDS = ("branches", "merge")
@@ -85,6 +85,7 @@ def build(mapping: Mapping[str, Any], path: Path) -> Recipe:
         raise RecipeError(f"{path}: stages: must be a list of stages")
     above = {*inputs, *(str(one.get("name")) for one in entries if isinstance(one, Mapping))}
     words = lowered(raw, above, path)
+    entries = with_judges(entries, path)
     entries += [entry for section in words.values() for entry in section]
     driven = {_first(entry) for entry in entries if isinstance(entry, Mapping)}
     steps = []

@@ -14,10 +14,10 @@ import polars as pl
 from tracecraft.batches import Batch, Record, cut, settle
 from tracecraft.completions import Completions
 from tracecraft.curate.source import Source
-from tracecraft.errors import BrokenContract, StageError
+from tracecraft.errors import BrokenContract, StageError, StoreError
 from tracecraft.history import Attempt, Run
 from tracecraft.plan import Plan, Planned
-from tracecraft.stage import Ask, Desk, Job, Marker, Progress, Stage
+from tracecraft.stage import Desk, Expecting, Job, Marker, Progress, Stage
 from tracecraft.store import OUTPUT, Claims, Dataset, Manifest, write_shard
 from tracecraft.version import made_by
 
@@ -111,9 +111,14 @@ def _finish(
 
 
 def _stopped(step: Planned, told: str, plan: Plan, attempt: Attempt) -> str:
-    done = len(list((step.home / "batches").glob("*.json")))
+    done = [Record.read(step.home, file.stem) for file in (step.home / "batches").glob("*.json")]
+    rows = sum(record.rows_in for record in done if record is not None)
+    try:
+        of = f" of {Dataset.open(step.inputs[0]).rows:,}" if step.inputs else ""
+    except StoreError:
+        of = ""
     first, _, rest = told.partition("\n")
-    lines = [f"{step.spec.name} stopped ({done} batches done, kept): {first}"]
+    lines = [f"{step.spec.name} stopped ({rows:,}{of} rows done, kept): {first}"]
     lines += [rest] if rest else []
     lines.append(f"  log    {attempt.log}")
     if "  next " not in told:
@@ -138,7 +143,16 @@ def _do(step: Planned, desk: Desk, claims: Claims) -> Manifest:
         records = _mark(step, stage, inputs, others, desk, claims)
     else:
         with stage.open(desk) as ask:
-            records = _each(step, stage, inputs[0], lambda b: ask(b.scan(), *others), claims, desk)
+            ahead = ask.expect if isinstance(ask, Expecting) else None
+            records = _each(
+                step,
+                stage,
+                inputs[0],
+                lambda batch: ask(batch.scan(), *others),
+                claims,
+                desk,
+                ahead and (lambda batch: ahead(batch.scan(), *others)),
+            )
     return _manifest(step, records)
 
 
@@ -242,22 +256,28 @@ def _each(
     step: Planned,
     part: Stage,
     rows: Dataset,
-    ask: Callable[[Batch], pl.LazyFrame] | Ask,
+    ask: Callable[[Batch], pl.LazyFrame],
     claims: Claims,
     desk: Desk,
+    expect: Callable[[Batch], None] | None = None,
 ) -> list[Record]:
-    """Every batch once, by this process or by another that shares the store."""
+    """Every batch once, by this process or by another that shares the store.
+
+    A stage that wants to know what comes next is told the next batch nobody has claimed.
+    """
     todo = list(cut(rows, part.shard_rows))
     total, records = len(todo), {}
     while todo:
         waiting = []
-        for batch in todo:
+        for at, batch in enumerate(todo):
             record = Record.read(step.home, batch.name)
-            if record is None:
-                with claims.hold(batch.name) as ours:
-                    record = Record.read(step.home, batch.name)  # done while we asked
-                    if record is None and ours:
-                        record = _settled(step, part, batch.name, ask(batch).collect(), batch.rows)
+            if record is None and claims.take(batch.name):
+                record = Record.read(step.home, batch.name)  # done while we asked
+                if record is None:
+                    if expect and (after := _next(step, todo[at + 1 :], claims)):
+                        expect(after)
+                    record = _settled(step, part, batch.name, ask(batch).collect(), batch.rows)
+                claims.give_back(batch.name)
             if record is None:
                 waiting.append(batch)
             else:
@@ -268,6 +288,13 @@ def _each(
             time.sleep(WAIT_SECONDS)
         todo = waiting
     return [records[index] for index in sorted(records)]
+
+
+def _next(step: Planned, batches: list[Batch], claims: Claims) -> Batch | None:
+    """The first that is owed and nobody works on, claimed."""
+    return next(
+        (b for b in batches if Record.read(step.home, b.name) is None and claims.take(b.name)), None
+    )
 
 
 def _settled(step: Planned, part: Stage, name: str, table: pl.DataFrame, rows: int) -> Record:

@@ -1,4 +1,4 @@
-"""The sections of a recipe that are one room's words: each becomes ordinary stages.
+"""What a recipe may leave unsaid, and its sections that are one room's words: made into stages.
 
 `branches` and `merge` say in a line what a stage says in several, and who feeds whom.
 """
@@ -28,6 +28,34 @@ def lowered(raw: Mapping[str, Any], known: Collection[str], path: Path) -> dict[
         "branches": _branches(raw.get("branches") or {}, known, path),
         "merge": _merges(raw.get("merge") or [], path),
     }
+
+
+def with_judges(entries: list[Any], path: Path) -> list[Any]:
+    """The stages, with who verifies as it goes where one samples adaptively and does not say so:
+    the verifier of the `verify` stage that reads its traces.
+
+    Raises:
+        RecipeError: no such stage follows.
+    """
+    return [_with_judge(entry, entries, path) for entry in entries]
+
+
+def _with_judge(entry: Any, entries: list[Any], path: Path) -> Any:
+    samples = entry.get("samples") if isinstance(entry, Mapping) else None
+    if not isinstance(samples, Mapping) or "judge" in samples:
+        return entry
+    name = entry.get("name")
+    for other in entries:
+        if isinstance(other, Mapping) and other.get("use") == "verify":
+            sources = other.get("from")
+            first = sources[0] if isinstance(sources, list) and sources else sources
+            if first == name and "verifier" in other:
+                judge = {"use": "verify", "verifier": other["verifier"]}
+                return {**entry, "samples": {**samples, "judge": judge}}
+    raise RecipeError(
+        f"{path}: {name}.samples.judge: who verifies? no `verify` stage reads {name!r}"
+        "\n  next   add one, or say judge: {use: verify, verifier: {use: math}}"
+    )
 
 
 def _branches(section: Any, known: Collection[str], path: Path) -> list[Entry]:

@@ -196,22 +196,34 @@ class Claims:
     @contextlib.contextmanager
     def hold(self, name: str) -> Iterator[bool]:
         """True while the block runs if the claim is ours, False if somebody else works on it."""
+        ours = self.take(name)
+        try:
+            yield ours
+        finally:
+            if ours:
+                self.give_back(name)
+
+    def take(self, name: str) -> bool:
+        """Whether the claim is ours: by now, or already."""
         path = self.folder / f"{name}.claim"
-        if not self._take(path):
-            yield False
-            return
+        if path not in self._held and not self._take(path):
+            return False
         self._held.add(path)
         self._start_pulse()
-        try:
-            yield True
-        finally:
-            self._held.discard(path)
-            with contextlib.suppress(FileNotFoundError):
-                if path.read_text() == self.me:
-                    path.unlink()
+        return True
+
+    def give_back(self, name: str) -> None:
+        """Let others have it."""
+        path = self.folder / f"{name}.claim"
+        self._held.discard(path)
+        with contextlib.suppress(FileNotFoundError):
+            if path.read_text() == self.me:
+                path.unlink()
 
     def close(self) -> None:
-        """Stop the heartbeat, and leave no empty folder."""
+        """Give back what is held, stop the heartbeat, and leave no empty folder."""
+        for path in list(self._held):
+            self.give_back(path.stem)
         self._stop.set()
         if self._pulse is not None:
             self._pulse.join()
@@ -242,9 +254,9 @@ class Claims:
 
     def _stale(self, path: Path) -> bool:
         host, _, pid = path.read_text().rpartition(" ")
-        if host == os.uname().nodename and pid.isdigit():
-            return not _alive(int(pid))
-        return time.time() - path.stat().st_mtime > STALE_SECONDS
+        if host == os.uname().nodename and pid.isdigit() and not _alive(int(pid)):
+            return True
+        return time.time() - path.stat().st_mtime > STALE_SECONDS  # its number may be another's now
 
     def _start_pulse(self) -> None:
         if self._pulse is None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from tracecraft.completions import Completions
-from tracecraft.distill.engine import Completion, Engine, Sampling
-from tracecraft.distill.generate import Generate, request
+from tracecraft.distill.engine import Completion, Engine, Sampling, request
+from tracecraft.distill.generate import Generate
 from tracecraft.errors import RecipeError
 from tracecraft.schema import PROBLEM, TRACE
 from tracecraft.stage import Desk, Progress

@@ -1,35 +1,23 @@
 """Problems × samples → traces, by way of the completion ledger."""
 
-import time
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import polars as pl
 from pydantic import Field, field_validator
 
-from tracecraft.completions import Completions
+from tracecraft.distill.asking import Asking
+from tracecraft.distill.budget import Budget
+from tracecraft.distill.draws import Draw, Draws, Manner
+from tracecraft.distill.judging import Judging
 from tracecraft.distill.prompt import MATH, OPENING, fill, load_template
-from tracecraft.engine import Completion, Engine, Request, Sampling, Session, request
+from tracecraft.distill.samples import Adaptive, Truncation
+from tracecraft.engine import Completion, Engine, Sampling
 from tracecraft.plugin import Volatile, digest
 from tracecraft.schema import PROBLEM, TRACE
-from tracecraft.stage import Ask, Desk, Progress, Stage
-from tracecraft.think import OPEN, split
-
-_REPORT_SECONDS = 0.2
-_FACTS = (
-    "answered",
-    "on_file",
-    "failed",
-    "truncated",
-    "in_flight",
-    "prompt_tokens",
-    "output_tokens",
-)
-_ADDED = pl.Schema([*TRACE.items(), ("error", pl.String)])
+from tracecraft.stage import Ask, Desk, Stage
 
 
 class Generate(Stage, use="generate", version=1):
@@ -45,8 +33,11 @@ class Generate(Stage, use="generate", version=1):
     """The teacher."""
     sampling: Sampling = Sampling()
     """How completions are drawn."""
-    samples: int = Field(default=1, ge=1, le=32_767)
-    """Draws per problem. More of them later ask for the new ones alone."""
+    samples: Annotated[int, Field(ge=1, le=32_767)] | Adaptive = 1
+    """Draws per problem. More of them later ask for the new ones alone. As `{target: 1, at_most:
+    8}`: one after the other, until that many are verified."""
+    on_truncation: Truncation = Truncation()
+    """What is done about an answer that reached `max_tokens`: `keep`, `retry` or `continue`."""
     prompt: Path | None = Field(default=None, strict=False)
     r"""Template of the user's turn, a text file with `{statement}` as its only hole; without one,
     R1's for mathematics: reason step by step, the answer in `\boxed{}`."""
@@ -56,6 +47,9 @@ class Generate(Stage, use="generate", version=1):
     """Raise it to make a finished stage ask again for what failed, and for nothing else."""
     retries: Annotated[int, Volatile, Field(ge=0)] = 2
     """How often a failed completion is asked for again before its row is written."""
+    budget: Annotated[Budget | None, Volatile] = None
+    """Caps on tokens, GPU-hours or dollars; at the first one reached the stage stops, and goes on
+    from there when it is run again with more."""
 
     reads: ClassVar = (PROBLEM,)
     writes: ClassVar = TRACE
@@ -92,133 +86,108 @@ class Generate(Stage, use="generate", version=1):
     @contextmanager
     def open(self, desk: Desk) -> Iterator[Ask]:
         with ExitStack() as stack:
-            yield _Round(self, desk, stack).traces
+            yield _Round(self, desk, stack)
 
 
 class _Round:
-    """One opening of the stage: the ledger, the engine once it is needed, and the counts."""
+    """One opening of the stage: called with a shard of problems, it returns their traces."""
 
     def __init__(self, stage: Generate, desk: Desk, stack: ExitStack) -> None:
         self.stage = stage
-        self.desk = desk
-        self.stack = stack
-        self.ledger = desk.completions if desk.completions is not None else Completions()
         self.template = stage.template
-        self.teacher = stage.engine.teacher
-        self.session: Session | None = None
-        self.tally: Counter[str] = Counter()
-        self.total = 0
-        self.reported = 0.0
+        self.asking = Asking(stage.engine, desk, stack, stage.retries, stage.budget)
+        self.adaptive = stage.samples if isinstance(stage.samples, Adaptive) else None
+        self.judging = Judging(self.adaptive.judge if self.adaptive else None, desk, stack)
+        self.manner = Manner(
+            stage.samples, stage.on_truncation, stage.sampling, self.asking.teacher
+        )
+        self.waiting: dict[str, list[tuple[Draws, Draw]]] = {}
+        self.expected: Draws | None = None
 
-    def traces(self, problems: pl.LazyFrame) -> pl.LazyFrame:
+    def __call__(self, problems: pl.LazyFrame) -> pl.LazyFrame:
         """The traces of a shard, in the order of its problems and samples."""
-        rows = problems.select(PROBLEM.names()).collect()
-        requests = [
-            request(prompt, index, self.teacher, self.stage.sampling)
-            for prompt in map(self._prompt, rows["statement"])
-            for index in range(self.stage.samples)
-        ]
-        once = {r.key: r for r in requests}
-        self.total += len(once)
-        self.ledger.refresh()
-        owed = {key: r for key, r in once.items() if key not in self.ledger}
-        for completion in self.ledger.get_many(once.keys() - owed.keys()):
-            self._count(completion, "on_file")
-        self._report()
-        failed = self._ask(owed)
-        filed = self.ledger.get_many(r.key for r in requests)
-        said = [c or failed[r.key] for c, r in zip(filed, requests, strict=True)]
-        self._report(now=True)
-        return self._table(rows, requests, said).lazy()
+        draws = self._begun(self._rows(problems))
+        while not draws.done:
+            self._step()
+        table = self._table(draws)
+        self.asking.report(now=True)
+        return table.lazy()
+
+    def expect(self, problems: pl.LazyFrame) -> None:
+        """The shard after the next: its requests follow on, so that the engine stays full."""
+        self.expected = None
+        self.expected = self._begun(self._rows(problems))
+
+    def _rows(self, problems: pl.LazyFrame) -> pl.DataFrame:
+        return (problems if self.adaptive else problems.select(PROBLEM.names())).collect()
+
+    def _begun(self, rows: pl.DataFrame) -> Draws:
+        before, self.expected = self.expected, None
+        if before is not None and before.rows["problem_id"].equals(rows["problem_id"]):
+            return before
+        draws = Draws(rows, [self._prompt(s) for s in rows["statement"]], self.manner)
+        self.asking.ledger.refresh()
+        self._want((draws, draw) for draw in draws.first())
+        self.asking.report()
+        return draws
 
     def _prompt(self, statement: str | None) -> str:
         content = fill(self.template, statement or "")
         return self.stage.engine.render([{"role": "user", "content": content}], self.stage.opening)
 
-    def _ask(self, owed: dict[str, Request]) -> dict[str, Completion]:
-        """Have all owed completions filed; what failed for good."""
-        failed: dict[str, Completion] = {}
-        for _ in range(1 + self.stage.retries):
-            failed = {key: Completion("", "failed", error="no answer came") for key in owed}
-            for asked, completion in self._stream(owed.values()):
-                completion = _clean(completion)
-                self.ledger.put(asked.key, completion, self.teacher)
-                if completion.finish == "failed":
-                    failed[asked.key] = completion
+    def _want(self, wanted: Iterable[tuple[Draws, Draw]], *, next_in_line: bool = False) -> None:
+        """Take from the ledger what is on file, and put the rest in line."""
+        while wanted := list(wanted):
+            by_key: dict[str, list[tuple[Draws, Draw]]] = {}
+            for draws, draw in wanted:
+                by_key.setdefault(draw.asked[-1].key, []).append((draws, draw))
+            self.asking.total += sum(key not in self.waiting for key in by_key)
+            on_file = [key for key in by_key if key in self.asking.ledger]
+            found = dict(zip(on_file, self.asking.ledger.get_many(on_file), strict=True))
+            wanted = []
+            for key, samples in by_key.items():
+                said = found.get(key)
+                if said is None:
+                    self.waiting.setdefault(key, []).extend(samples)
+                    self.asking.put(samples[0][1].asked[-1], first=next_in_line)
                 else:
-                    failed.pop(asked.key, None)
-                    self._count(completion, "answered")
-                self._report()
-            owed = {key: owed[key] for key in failed}
-            if not owed:
-                break
-        for completion in failed.values():
-            self._count(completion, "failed")
-        return failed
+                    self.asking.count(said, "on_file")
+                    wanted += self._got(samples, said)
 
-    def _stream(self, owed: Collection[Request]) -> Iterator[tuple[Request, Completion]]:
-        if not owed:
-            return
-        if self.session is None:
-            self.session = self.stack.enter_context(self.stage.engine.open())
-        self.tally["in_flight"] = 0
-        for asked, completion in self.session.stream(self._handed(owed)):
-            self.tally["in_flight"] -= 1
-            yield asked, completion
+    def _got(self, samples: list[tuple[Draws, Draw]], said: Completion) -> list[tuple[Draws, Draw]]:
+        """Tell an answer to all that waited for it; those that ask on."""
+        more = []
+        for draws, draw in samples:
+            if draws.got(draw, said) is not None:
+                more.append((draws, draw))
+            elif self.adaptive is not None:
+                self.judging.put(draws, draw, self._whole(draw, said))
+        return more
 
-    def _handed(self, owed: Iterable[Request]) -> Iterator[Request]:
-        for asked in owed:
-            self.tally["in_flight"] += 1
-            yield asked
+    def _step(self) -> None:
+        """One more answer, and the verdicts that came meanwhile."""
+        for draws, draw, correct in self.judging.ready(wait=not self.asking.busy):
+            self.asking.tally["verified"] += correct
+            more = draws.judged(draw, correct=correct)
+            self._want(((draws, one) for one in more), next_in_line=True)
+        if self.asking.busy:
+            asked, said = self.asking.take()
+            served = self.asking.ledger.get(asked.key) or said  # another's, where it came first
+            more_of = self._got(self.waiting.pop(asked.key, []), served)
+            self._want(more_of, next_in_line=True)
+        self.asking.report()
 
-    def _count(self, completion: Completion | None, how: str) -> None:
-        if completion is None:
-            return
-        self.tally[how] += 1
-        self.tally["done"] += 1
-        self.tally["truncated"] += completion.finish == "length"
-        self.tally["prompt_tokens"] += completion.prompt_tokens
-        self.tally["output_tokens"] += completion.completion_tokens
+    def _whole(self, draw: Draw, said: Completion) -> Completion:
+        earlier = self.asking.ledger.get_many(one.key for one in draw.asked[:-1])
+        return self.stage.on_truncation.whole([*filter(None, earlier), said])
 
-    def _report(self, *, now: bool = False) -> None:
-        if not now and time.monotonic() - self.reported < _REPORT_SECONDS:
-            return
-        self.reported = time.monotonic()
-        facts: dict[str, float | int | str] = {name: self.tally[name] for name in _FACTS}
-        facts |= {"teacher": self.teacher, "engine": self.stage.engine.via}
-        self.desk.report(Progress(self.tally["done"], self.total, "completions", facts))
-
-    def _table(
-        self, rows: pl.DataFrame, requests: list[Request], said: list[Completion]
-    ) -> pl.DataFrame:
-        samples = self.stage.samples
-        thoughts = [
-            split(c.text, opened=r.prompt.rstrip().endswith(OPEN))
-            for c, r in zip(said, requests, strict=True)
+    def _table(self, draws: Draws) -> pl.DataFrame:
+        samples = draws.all()
+        keys = [one.key for draw in samples for one in draw.asked]
+        failed = self.asking.failed
+        said = iter(self.asking.ledger.get_many(keys))
+        whole = [
+            self.stage.on_truncation.whole([next(said) or failed[one.key] for one in draw.asked])
+            for draw in samples
         ]
-        asked = rows[[row for row in range(rows.height) for _ in range(samples)]]
-        answers = {
-            "trace_id": [
-                digest([problem, r.key], 12)
-                for problem, r in zip(asked["problem_id"], requests, strict=True)
-            ],
-            "teacher": [self.teacher] * len(said),
-            "sample_index": [r.index for r in requests],
-            "reasoning": [t.reasoning for t in thoughts],
-            "response": [t.response for t in thoughts],
-            "finish": [c.finish for c in said],
-            "prompt_tokens": [c.prompt_tokens for c in said],
-            "completion_tokens": [c.completion_tokens for c in said],
-            "error": [c.error for c in said],
-        }
-        table = pl.DataFrame(answers, schema={name: _ADDED[name] for name in answers})
-        return pl.concat([asked, table], how="horizontal")
-
-
-def _clean(completion: Completion) -> Completion:
-    """The completion in valid Unicode, the only text that a table can hold."""
-    try:
-        completion.text.encode()
-    except UnicodeEncodeError:
-        return replace(completion, text=completion.text.encode(errors="replace").decode())
-    return completion
+        return draws.table(samples, whole)
