@@ -29,7 +29,9 @@ Source.known.update(
     {
         "files": "tracecraft.curate.files",
         "hub": "tracecraft.curate.hub",
+        "hub_files": "tracecraft.curate.hub_files",
         "procedural": "tracecraft.curate.procedural",
         "traces": "tracecraft.curate.traces",
+        "zip": "tracecraft.curate.packed",
     }
 )
