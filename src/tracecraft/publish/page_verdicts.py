@@ -1,0 +1,181 @@
+"""The sections about verdicts: how many are right, of which problems, how long, who disagrees."""
+
+import polars as pl
+
+from tracecraft.publish.page_charts import (
+    Histogram,
+    columns,
+    heading,
+    intervals,
+    legend,
+    percent,
+)
+from tracecraft.publish.page_facts import Facts
+from tracecraft.publish.page_html import Child, Html, Section, folded, joined, table, tag, text
+from tracecraft.publish.page_maps import agreement as matrix
+
+GROUPS = 12
+"""Bars of a chart of difficulty; with more samples a problem they are put together."""
+
+
+def verdicts(facts: Facts) -> Section | None:
+    """How many traces are correct, and how many were cut off."""
+    if not facts.passed and not facts.truncated:
+        return None
+    parts: list[Html] = []
+    lead = ""
+    if facts.passed:
+        rate, solved = facts.passed[0].rate, facts.passed[0].solved
+        lead = (
+            f"{percent(rate.value)} of the traces are correct, with 95% between "
+            f"{percent(rate.low)} and {percent(rate.high)}; {solved:,} of {rate.problems:,} "
+            "problems have at least one correct trace. "
+        )
+        parts.append(tag("div", heading("Correct"), intervals(facts.passed)))
+    if facts.truncated:
+        parts.append(tag("div", heading("Cut off", "no end before the limit of tokens"),
+                         intervals(facts.truncated)))  # fmt: skip
+    lead += "Intervals are over problems, since traces of one problem are not independent."
+    return Section("verdicts", "Verdicts", text(lead), joined(*parts, _outcomes(facts)))
+
+
+def _outcomes(facts: Facts) -> Html | None:
+    if not facts.verdicts.height:
+        return None
+    counted = (
+        facts.verdicts.group_by("domain", "outcome").len().sort("domain", "len", descending=True)
+    )
+    rows: list[list[Child]] = [
+        [domain or "–", outcome, f"{n:,}"] for domain, outcome, n in counted.iter_rows()
+    ]
+    return folded("Outcomes in numbers", table(["domain", "outcome", "traces"], rows))
+
+
+def difficulty(facts: Facts) -> Section | None:
+    """How often each problem was solved."""
+    bands = facts.bands
+    if bands is None:
+        return None
+    most = max(judged for _, judged in bands.counts)
+    bars: dict[str, int] = {}
+    if most <= GROUPS:
+        bars = {f"{k} of {most}": 0 for k in range(most + 1)}
+        other = {f"{k} of {n}" for (k, n) in bands.counts if n != most}
+    else:
+        bars = {"0%": 0} | {f"≤{10 * (i + 1)}%": 0 for i in range(9)} | {"<100%": 0, "100%": 0}
+        other = set()
+    names = list(bars)
+    for (right, judged), rows in bands.counts.items():
+        if most > GROUPS:
+            share = right / judged
+            inner = min(10, 1 + int(-(-share * 10 // 1)) - 1)
+            place = 0 if right == 0 else len(names) - 1 if right == judged else inner
+            bars[names[place]] += rows
+        elif judged == most:
+            bars[f"{right} of {most}"] += rows
+    last = len(names) - 1
+    kinds = {0: "o-incorrect", last: "o-correct"}
+    drawn = columns([(n, bars[n], kinds.get(i, "mid")) for i, n in enumerate(names)])
+    never = sum(rows for (right, _), rows in bands.counts.items() if right == 0)
+    always = sum(rows for (right, judged), rows in bands.counts.items() if right == judged)
+    total = sum(bands.counts.values())
+    lead = (
+        f"Of {total:,} problems {never:,} were never solved, {always:,} every time. The first "
+        "may be too hard, or have a wrong reference; the second teach little."
+    )
+    left = sum(rows for (k, n), rows in bands.counts.items() if f"{k} of {n}" in other)
+    note = f"{left:,} problems with fewer than {most} traces are not drawn." if left else ""
+    statements = _statements(facts, [*bands.never, *bands.always])
+    lists = [
+        folded(f"{title}: {min(len(ids), n)} of {n:,}", _named(ids, statements))
+        for title, ids, n in (
+            ("Never solved", bands.never, never),
+            ("Always solved", bands.always, always),
+        )
+        if ids
+    ]
+    body = joined(
+        heading("Problems by correct traces"), drawn,
+        tag("p", note, class_="quiet") if note else None, *lists,
+    )  # fmt: skip
+    return Section("difficulty", "Difficulty", text(lead), body)
+
+
+def _statements(facts: Facts, ids: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for stop in facts.stops:
+        have = {"problem_id", "statement"} <= set(stop.columns)
+        if stop.confidential or not have or stop.use not in {"verify", "normalize"}:
+            continue
+        lacking = [one for one in ids if one not in found]
+        if lacking:
+            rows = stop.scan("problem_id", "statement").filter(pl.col("problem_id").is_in(lacking))
+            found |= dict(rows.unique("problem_id").collect(engine="streaming").iter_rows())
+    return found
+
+
+def _named(ids: list[str], statements: dict[str, str]) -> Html:
+    def line(one: str) -> Html:
+        told = " ".join(statements.get(one, "(not shown)").split())
+        short = told if len(told) <= 180 else f"{told[:180]}…"
+        link = tag("a", tag("code", one[:12]), href="#traces", data_search=one)
+        return tag("li", link, " ", text(short))
+
+    return tag("ul", *map(line, ids), class_="plain")
+
+
+def tokens(facts: Facts) -> Section | None:
+    """How long the completions are."""
+    rows = facts.verdicts if facts.verdicts.height else facts.traces
+    rows = rows.filter(pl.col("completion_tokens").fill_null(0) > 0)
+    if not rows.height:
+        return None
+    if "outcome" not in rows.columns:
+        rows = rows.with_columns(pl.lit("unjudged").alias("outcome"))
+    rows = rows.with_columns(pl.col("outcome").fill_null("unjudged"))
+    parts = [("all", rows)]
+    if rows["domain"].drop_nulls().n_unique() > 1:
+        parts += [
+            (str(d), part)
+            for (d,), part in sorted(rows.partition_by("domain", as_dict=True).items(), key=str)
+        ]
+    drawn = []
+    for name, part in parts:
+        histogram = Histogram.of(part["completion_tokens"], part["outcome"])
+        title = heading(name, f"{part.height:,} traces")
+        drawn.append(tag("div", title, histogram.draw("tokens of a completion")))
+    numbers = (
+        rows.group_by("domain", "outcome")
+        .agg(
+            pl.len().alias("traces"),
+            pl.col("completion_tokens").mean().alias("mean"),
+            pl.col("completion_tokens").median().alias("median"),
+            pl.col("completion_tokens").quantile(0.9).alias("p90"),
+            pl.col("completion_tokens").max().alias("max"),
+        )
+        .sort("domain", "outcome")
+    )
+    cells: list[list[Child]] = [
+        [d or "–", o, *(f"{n:,.0f}" for n in more)] for d, o, *more in numbers.iter_rows()
+    ]
+    head = ["domain", "outcome", "traces", "mean", "median", "90% below", "longest"]
+    names = Histogram.of(rows["completion_tokens"], rows["outcome"]).groups
+    body = joined(
+        legend(names), tag("div", *drawn, class_="panels"),
+        folded("Tokens in numbers", table(head, cells)),
+    )  # fmt: skip
+    total = int(rows["completion_tokens"].sum())
+    middle = float(str(rows["completion_tokens"].median()))
+    lead = f"{total:,} tokens in {rows.height:,} completions; the median has {middle:,.0f}."
+    return Section("tokens", "Tokens", text(lead), body)
+
+
+def agreement(facts: Facts) -> Section | None:
+    """The first opinion of each trace against the others."""
+    if not facts.agreements:
+        return None
+    parts = [
+        tag("div", heading(f"outcome against {one.other}"), matrix(one)) for one in facts.agreements
+    ]
+    lead = text("The first opinion of each trace against the others on file.")
+    return Section("agreement", "Agreement of verdicts", lead, joined(*parts))
