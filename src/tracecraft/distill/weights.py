@@ -66,7 +66,7 @@ class Weights(Engine):
         """`model@revision`, and whatever else changes what it says."""
         changed = {"dtype": self.dtype} if self.dtype != "auto" else {}
         changed |= self.altered()
-        return self._name() + "".join(f"+{k}={_short(v)}" for k, v in sorted(changed.items()))
+        return self._name() + "".join(f"+{k}={short(v)}" for k, v in sorted(changed.items()))
 
     def altered(self) -> dict[str, Any]:
         """Options of the engine that make another teacher of the same weights."""
@@ -92,7 +92,7 @@ class Weights(Engine):
         folder = folder.resolve()
         made = folder.name == OUTPUT  # by a step, whose home is `name-key`
         called = folder.parent.name.rpartition("-")[0] if made else folder.name
-        return f"{called}@{self.revision or _content(folder)}"
+        return f"{called}@{self.revision or content(folder)}"
 
     def place(self) -> str:
         """What the libraries are told to load: a folder, or the hub id."""
@@ -107,24 +107,30 @@ class Weights(Engine):
         Raises:
             EngineError: it can't be loaded.
         """
-        return _tokenizer(self.place(), self.revision or None)
+        return load_tokenizer(self.place(), self.revision or None)
 
     def render(self, messages: Sequence[Message], opening: str = "") -> str:
-        from jinja2 import TemplateError
+        return templated(self.tokenizer(), self.model, messages, opening)
 
-        tokenizer = self.tokenizer()
-        words = [w for w in tokenizer.all_special_tokens if w not in (OPEN, CLOSE)]
-        harmless = [{**m, "content": _harmless(m["content"], words)} for m in messages]
-        try:
-            text = tokenizer.apply_chat_template(
-                harmless, tokenize=False, add_generation_prompt=True
-            )
-        except (ValueError, TemplateError) as error:
-            raise EngineError(
-                f"{self.model}: its chat template can't be used: {first_line(error)}"
-                "\n  next   take an instruction-tuned model: a base model has no chat template"
-            ) from error
-        return begin(text, opening)
+
+def templated(tokenizer: Any, model: str, messages: Sequence[Message], opening: str) -> str:
+    """The prompt text that a model's own chat template makes, ending with `opening`.
+
+    Raises:
+        EngineError: it has no template, or one that refuses the messages.
+    """
+    from jinja2 import TemplateError
+
+    words = [w for w in tokenizer.all_special_tokens if w not in (OPEN, CLOSE)]
+    harmless = [{**m, "content": _harmless(m["content"], words)} for m in messages]
+    try:
+        text = tokenizer.apply_chat_template(harmless, tokenize=False, add_generation_prompt=True)
+    except (ValueError, TemplateError) as error:
+        raise EngineError(
+            f"{model}: its chat template can't be used: {first_line(error)}"
+            "\n  next   take an instruction-tuned model: a base model has no chat template"
+        ) from error
+    return begin(text, opening)
 
 
 def _harmless(content: str, words: Sequence[str]) -> str:
@@ -139,13 +145,19 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """An option's value for a teacher's name: as it is, or its digest."""
     text = str(value)
     return text if re.fullmatch(r"[\w.-]{1,40}", text) else digest(value)
 
 
 @lru_cache(maxsize=8)
-def _tokenizer(place: str, revision: str | None) -> Any:
+def load_tokenizer(place: str, revision: str | None) -> Any:
+    """The tokenizer in a folder, or of a hub id.
+
+    Raises:
+        EngineError: it can't be loaded: where, what, what next.
+    """
     if "torch" not in sys.modules:  # which reads these once, as it is imported
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -165,7 +177,7 @@ def _tokenizer(place: str, revision: str | None) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _content(folder: Path) -> str:
+def content(folder: Path) -> str:
     """12 hex digits that tell two models apart.
 
     Files up to 64 MiB are read whole; of larger ones, which hold hundreds of GB in all, 1,000
