@@ -102,11 +102,17 @@ class _Round:
             stage.samples, stage.on_truncation, stage.sampling, self.asking.teacher
         )
         self.waiting: dict[str, list[tuple[Draws, Draw]]] = {}
+        self.coming: pl.LazyFrame | None = None
         self.expected: Draws | None = None
 
     def __call__(self, problems: pl.LazyFrame) -> pl.LazyFrame:
         """The traces of a shard, in the order of its problems and samples."""
-        draws = self._begun(self._rows(problems))
+        rows = self._rows(problems)
+        draws, self.expected = self.expected, None
+        if draws is None or not draws.rows["problem_id"].equals(rows["problem_id"]):
+            draws = self._begun(rows)
+        if self.coming is not None:
+            self.expected, self.coming = self._begun(self._rows(self.coming)), None
         while not draws.done:
             self._step()
         table = self._table(draws)
@@ -115,16 +121,12 @@ class _Round:
 
     def expect(self, problems: pl.LazyFrame) -> None:
         """The shard after the next: its requests follow on, so that the engine stays full."""
-        self.expected = None
-        self.expected = self._begun(self._rows(problems))
+        self.coming = problems
 
     def _rows(self, problems: pl.LazyFrame) -> pl.DataFrame:
         return (problems if self.adaptive else problems.select(PROBLEM.names())).collect()
 
     def _begun(self, rows: pl.DataFrame) -> Draws:
-        before, self.expected = self.expected, None
-        if before is not None and before.rows["problem_id"].equals(rows["problem_id"]):
-            return before
         draws = Draws(rows, [self._prompt(s) for s in rows["statement"]], self.manner)
         self.asking.ledger.refresh()
         self._want((draws, draw) for draw in draws.first())
