@@ -52,6 +52,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Carry out a recipe; run it again to resume. A finished one is a no-op."""
+    from tracecraft.cli.report import keep_report, report_failed
     from tracecraft.cli.show import print_json_line, print_summary
     from tracecraft.cli.watch import Watch
     from tracecraft.plan import plan
@@ -61,15 +62,19 @@ def run(
 
     planned = plan(load_recipe(recipe, sets or (), limit), store)
     planned = planned.until(until) if until else planned
-    with Watch(stderr, as_json=as_json) as watch:
+    with Watch(stderr, as_json=as_json) as watch, report_failed(planned):
         done = carry_out(planned, watch=watch)
-    if watch.cached == len(planned.steps) and not as_json:
+    cached = watch.cached == len(planned.steps)
+    if cached and not as_json:
         stderr.print("nothing to do: every stage is cached", highlight=False)
     summary = summarize(done)
+    report = keep_report(done, again=not cached)
     if as_json:
-        print_json_line({"event": "done", "folder": str(done.folder), **asdict(summary)})
+        told = {"folder": str(done.folder), "report": str(report)}
+        print_json_line({"event": "done", **told, **asdict(summary)})
         return
     print_summary(summary, stderr)
+    stderr.print(f"  report     {report}", highlight=False, soft_wrap=True)
     stderr.print(f"  run        {done.folder}", highlight=False, soft_wrap=True)
 
 
@@ -102,7 +107,7 @@ def plan(
 
 def main() -> None:
     """Run the command line; never a traceback for what the user can mend."""
-    for module in ("files", "inspect", "keep", "models"):  # each adds its commands
+    for module in ("files", "inspect", "keep", "models", "report"):  # each adds its own
         import_module(f"tracecraft.cli.{module}")
 
     logger = logging.getLogger("tracecraft")

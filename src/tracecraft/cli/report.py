@@ -1,6 +1,8 @@
 """The report of a run: one HTML file to read, to keep and to share."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +11,9 @@ import typer
 from tracecraft import yaml
 from tracecraft.cli.app import RUNS, StoreFolder, app, stderr
 from tracecraft.cli.inspect import find_run
-from tracecraft.errors import RuleError, UsageError
+from tracecraft.errors import GateFailed, RuleError, UsageError
 from tracecraft.history import Run
+from tracecraft.plan import Plan
 from tracecraft.store import write_text
 
 REPORT = "report.html"
@@ -30,6 +33,28 @@ def report(
     written = write_report(found, out, traces)
     size = written.stat().st_size / 1e6
     stderr.print(f"report {written} ({size:,.1f} MB)", highlight=False, soft_wrap=True)
+
+
+def keep_report(run: Run, *, again: bool) -> Path:
+    """The report in a run's folder: written where there is none, or `again` says so.
+
+    Raises:
+        StoreError: an output is damaged, or the disk refuses.
+    """
+    place = run.folder / REPORT
+    return write_report(run) if again or not place.exists() else place
+
+
+@contextmanager
+def report_failed(plan: Plan) -> Iterator[None]:
+    """Leaves a report behind where a gate does not hold: its scores are what one wants to see."""
+    try:
+        yield
+    except GateFailed as error:
+        found = Run.find(plan)
+        if found is None:
+            raise
+        raise GateFailed(f"{error}\n  report {write_report(found)}") from error
 
 
 def write_report(run: Run, out: Path | None = None, traces: int = TRACES) -> Path:
