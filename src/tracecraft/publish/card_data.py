@@ -266,9 +266,7 @@ def _licences(data: Data) -> list[str]:
     lines += [f"- {one}" for one in data.together.says]
     teachers = [str(name) for name in data.counts("teacher") if name]
     if teachers:
-        lines += [
-            f"- The terms of {_listed(teachers)} hold for what it wrote; they are not recorded here."
-        ]
+        lines.append(f"- What {_listed(teachers)} wrote is under its terms too, not recorded here.")
     return lines
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Part:
     config: str
     files: tuple[Path, ...]
     split: str = SPLITS[0]
+    columns: tuple[str, ...] | None = None
+    """Which of the columns; None: all."""
 
     @property
     def folder(self) -> str:
@@ -104,12 +106,12 @@ def _folders(folder: Path) -> list[Part]:
 
 def joined(parts: list[Part]) -> list[Part]:
     """The parts of several folders, those of one configuration and split together."""
-    files: dict[tuple[str, str], tuple[Path, ...]] = {}
+    found: dict[tuple[str, str], Part] = {}
     for part in parts:
         key = (part.config, part.split)
-        files[key] = files.get(key, ()) + part.files
-    keys = sorted(files, key=lambda key: key[0] == RAW)  # stable: the domains keep their order
-    return [Part(config, files[config, split], split) for config, split in keys]
+        before = found[key].files if key in found else ()
+        found[key] = replace(part, files=before + part.files)
+    return sorted(found.values(), key=lambda part: part.config == RAW)  # stable
 
 
 def schema_of(part: Part) -> pa.Schema:
@@ -120,9 +122,10 @@ def schema_of(part: Part) -> pa.Schema:
     """
     schemas = [pa.schema([(f.name, plain_type(f.type)) for f in _schema(p)]) for p in part.files]
     try:
-        return pa.unify_schemas(schemas, promote_options="permissive").remove_metadata()
+        found = pa.unify_schemas(schemas, promote_options="permissive").remove_metadata()
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise DataError(f"{part.files[0].parent}: {error}") from None
+    return found if part.columns is None else pa.schema([found.field(c) for c in part.columns])
 
 
 def _schema(path: Path) -> pa.Schema:
