@@ -83,6 +83,13 @@ def plan(
     recipe: RecipeFile,
     sets: Sets = None,
     limit: Limit = None,
+    pilot: Annotated[
+        str | None, typer.Option(help="Answer this share of the problems (1%), predict the rest.")
+    ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(help="In US$: gpu_hour=2.5, or prompt=0.5 output=2 a million tokens."),
+    ] = None,
     store: StoreFolder = RUNS,
     as_json: AsJson = False,
 ) -> None:
@@ -93,6 +100,11 @@ def plan(
     from tracecraft.store import Manifest
 
     planned = lay_out(load_recipe(recipe, sets or (), limit), store)
+    if pilot is not None:
+        from tracecraft.cli.forecast import forecast
+
+        forecast(planned, pilot, price or [], as_json=as_json)
+        return
     rows = []
     for step in planned.steps:
         state = step.state
@@ -107,7 +119,8 @@ def plan(
 
 def main() -> None:
     """Run the command line; never a traceback for what the user can mend."""
-    for module in ("files", "inspect", "keep", "models", "report"):  # each adds its own
+    modules = ("evaluate", "files", "inspect", "keep", "models", "push", "report")
+    for module in modules:  # each adds its own
         import_module(f"tracecraft.cli.{module}")
 
     logger = logging.getLogger("tracecraft")
@@ -116,7 +129,7 @@ def main() -> None:
     logger.propagate = False
     logging.getLogger().addHandler(logging.NullHandler())  # others' warnings are not for users
     try:
-        code = app(spread(sys.argv[1:], "--against"), standalone_mode=False)
+        code = app(spread(spread(sys.argv[1:], "--against"), "--price"), standalone_mode=False)
     except TracecraftError as error:
         tell(error)
         code = error.exit_code
