@@ -37,7 +37,7 @@ import numpy as np
 import polars as pl
 
 from tracecraft.curate.dedupe import Dedupe
-from tracecraft.curate.lsh import components, datasketch_bands
+from tracecraft.curate.lsh import components, datasketch_bands, first_seen
 from tracecraft.curate.minhash import Scheme, sketch
 from tracecraft.curate.shingle import shingles, similarity, word_hashes
 
@@ -148,19 +148,6 @@ def ours(hash: str = "words", workers: int = WORKERS) -> Callable[[list[str]], n
         return stage.mark(table.lazy())["dropped"].is_not_null().to_numpy()
 
     return tool
-
-
-def first_seen(keys: np.ndarray) -> np.ndarray:
-    """datasketch's loop: a document that shares a band with one kept before it is dropped."""
-    dropped = np.zeros(keys.shape[1], np.bool_)
-    kept = [set() for _ in keys]
-    for i, line in enumerate(keys.T.tolist()):
-        if any(key in seen for key, seen in zip(line, kept, strict=True)):
-            dropped[i] = True
-        else:
-            for key, seen in zip(line, kept, strict=True):
-                seen.add(key)
-    return dropped
 
 
 def ours_as_datasketch(texts: list[str]) -> np.ndarray:

@@ -9,12 +9,12 @@ from datasketch import MinHash, MinHashLSH
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracecraft.curate import cluster, corpus, dedupe, minhash
+from tracecraft.curate import bands, cluster, corpus, dedupe, minhash
 from tracecraft.curate.dedupe import Dedupe
 from tracecraft.curate.minhash import Scheme
 from tracecraft.curate.published import Published, publish
 from tracecraft.errors import BrokenContract, DataError, RecipeError
-from tracecraft.stage import Stage
+from tracecraft.stage import Desk, Stage
 
 WORDS = [f"word{i}" for i in range(500)]
 
@@ -296,3 +296,20 @@ def test_a_recipe_says_it_in_words():
     stage = Stage.bind({"use": "dedupe", "column": ["statement"], "keep": ["verified", "shortest"]})
     assert stage.identity()["keep"] == ["verified", "shortest"]
     assert "workers" not in stage.identity()
+
+
+def test_band_keys_on_disk_make_no_difference(monkeypatch, tmp_path):
+    frame = table(*families(300, 4), *[" ".join([*text(9, 90), f"e{i}"]) for i in range(80)])
+    monkeypatch.setattr(corpus, "BATCH_BYTES", 1)
+    monkeypatch.setattr(corpus, "LEAST_ROWS", 50)
+    old = frame.head(20).with_columns(id=pl.Series([f"old-{i}" for i in range(20)]))
+    publish(old.lazy(), tmp_path / "index.arrow", Scheme(fold=True), ["statement"], "id", 1)
+    options = ({}, {"chains": "cut", "ngram": 2}, {"published": tmp_path / "index.arrow"})
+    plain = [marks(frame, **one) for one in options]
+    monkeypatch.setattr(bands, "KEYS_BYTES", 100_000)
+    for one, before in zip(options, plain, strict=True):
+        stage = Dedupe(**one)
+        with stage.open(Desk(scratch=tmp_path / "scratch")):
+            assert stage.mark(frame.lazy()).equals(before)
+    assert (tmp_path / "scratch").exists()
+    assert not list((tmp_path / "scratch").iterdir())

@@ -165,7 +165,9 @@ class Texts:
             stop=stop, workers=self.workers, compiled=self.compiled,
         )  # fmt: skip
         some = np.flatnonzero(rest.counts)
-        pairs, crowded = candidates(rest.keys[:, some])
+        known = np.where(rest.counts, np.cumsum(rest.counts != 0) - 1, -1)
+        rows = np.arange(len(crowd))
+        pairs, crowded = candidates(((band, rows) for band in rest.keys), known, len(some))
         left, right = np.divmod(pairs, max(len(some), 1))
         numbers = crowd[some]
         return numbers[left] * len(self) + numbers[right], numbers[crowded]

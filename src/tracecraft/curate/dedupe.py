@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PrivateAttr
 
+from tracecraft.curate.bands import Bands
 from tracecraft.curate.cluster import Texts, Ties, tie
 from tracecraft.curate.corpus import Corpus
 from tracecraft.curate.lsh import Ints, bands_for, candidates
@@ -41,23 +42,12 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_tuple), Field(min_length=1, 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What one reading of all rows leaves in memory: some 200 bytes a row, however long it is."""
+    """What one reading of all rows leaves in memory, beside the band keys: a few words a row."""
 
     contents: U64
     """0 for a row without words; equal for rows with the same words in the same group."""
-    keys: U64
-    """Bands × rows."""
     ranks: NDArray[np.float64]
     """One line for each word of `keep`: larger is better."""
-
-    @classmethod
-    def joined(cls, parts: "list[Facts]", bands: int, ranks: int) -> "Facts":
-        """Those of all batches."""
-        return cls(
-            np.concatenate([np.empty(0, np.uint64), *(part.contents for part in parts)]),
-            np.concatenate([np.empty((bands, 0), np.uint64), *(p.keys for p in parts)], axis=1),
-            np.concatenate([np.empty((ranks, 0)), *(part.ranks for part in parts)], axis=1),
-        )
 
 
 class Dedupe(Marker, use="dedupe", version=1):
@@ -124,16 +114,16 @@ class Dedupe(Marker, use="dedupe", version=1):
 
     def mark(self, rows: pl.LazyFrame, /) -> pl.DataFrame:
         self._check(rows)
-        corpus = Corpus(rows, self.column)
-        facts = self._read(corpus)
-        again = self._again(corpus, facts)
-        order = self._order(corpus, facts)
-        best = _best(facts.contents, order)
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        unique = np.unique(best[best >= 0])
-        unique = unique[np.argsort(place[unique])]
-        pairs, crowded = candidates(facts.keys[:, unique])
+        corpus, bands = Corpus(rows, self.column), bands_for(self.threshold, self.permutations)
+        with Bands(bands[0], self._desk.scratch) as keys:
+            facts = self._read(corpus, bands, keys)
+            again = self._again(corpus, facts, keys)
+            order = self._order(corpus, facts)
+            best = _best(facts.contents, order)
+            unique = order[best[order] == order]
+            numbers = np.full(len(order), -1, np.int64)
+            numbers[unique] = np.arange(len(unique))
+            pairs, crowded = candidates(keys.parts(), numbers, len(unique))
         left, right = np.divmod(pairs, max(len(unique), 1))
         near = np.unique(np.append(left, right))
         rows_near = unique[near]
@@ -175,13 +165,13 @@ class Dedupe(Marker, use="dedupe", version=1):
     def _scheme(self) -> Scheme:
         return Scheme(self.permutations, self.seed, self.ngram, self.hash, self.fold)
 
-    def _read(self, corpus: Corpus) -> Facts:
-        """One reading of all rows."""
-        scheme, bands = self._scheme(), bands_for(self.threshold, self.permutations)
+    def _read(self, corpus: Corpus, bands: tuple[int, int], into: Bands) -> Facts:
+        """One reading of all rows; their band keys go `into`."""
+        scheme = self._scheme()
         ranks = [rank.alias(f"rank{i}") for i, rank in enumerate(self._ranks())]
         group = [pl.col(self.within).hash(self.seed).alias("group")] if self.within else []
         size, done = 0, 0
-        parts: list[Facts] = []
+        parts = [Facts(np.empty(0, np.uint64), np.empty((len(ranks), 0)))]
         for batch in corpus.batches(corpus.text.alias("text"), *ranks, *group):
             size += int(batch["text"].str.len_bytes().sum() or 0)
             found = sketch(
@@ -193,12 +183,16 @@ class Dedupe(Marker, use="dedupe", version=1):
                 contents = np.where(contents != 0, contents ^ twist, 0)
                 keys ^= twist
             lines = [batch[f"rank{i}"].to_numpy() for i in range(len(ranks))]
-            parts.append(Facts(contents, keys, np.stack(lines)))
+            into.add(keys)
+            parts.append(Facts(contents, np.stack(lines)))
             done += batch.height
             self._desk.report(Progress(done, done))
-        return Facts.joined(parts, bands[0], len(ranks))
+        return Facts(
+            np.concatenate([part.contents for part in parts]),
+            np.concatenate([part.ranks for part in parts], axis=1),
+        )
 
-    def _again(self, corpus: Corpus, facts: Facts) -> list[Again]:
+    def _again(self, corpus: Corpus, facts: Facts, keys: Bands) -> list[Again]:
         """The rows that repeat what was published. They take no further part."""
         if self.published is None:
             return []
@@ -208,7 +202,7 @@ class Dedupe(Marker, use="dedupe", version=1):
                 f"dedupe: {self.published} was made with {index.scheme}, not {self._scheme()}"
                 "\n  next   give dedupe the options of the index"
             )
-        found = index.again(corpus, facts.contents, facts.keys, self.threshold)
+        found = index.again(corpus, facts.contents, keys, self.threshold)
         facts.contents[[one.row for one in found]] = 0
         return found
 
@@ -299,10 +293,17 @@ class Dedupe(Marker, use="dedupe", version=1):
 
 def _best(contents: U64, order: Ints) -> Ints:
     """For each row the best one with the same content; -1 for a row without words."""
-    _, first, group = np.unique(contents[order], return_index=True, return_inverse=True)
-    best = np.empty(len(order), np.int64)
-    best[order] = order[first][group]
+    best = np.arange(len(order))
     best[contents == 0] = -1
+    held = np.sort(contents)
+    repeated = np.unique(held[1:][held[1:] == held[:-1]])
+    repeated = repeated[repeated != 0]
+    if len(repeated):
+        group = np.minimum(np.searchsorted(repeated, contents), len(repeated) - 1)
+        rows = order[(repeated[group] == contents)[order]]
+        first = np.full(len(repeated), -1)
+        first[group[rows][::-1]] = rows[::-1]  # the last of several writes stays: the best row
+        best[rows] = first[group[rows]]
     return best
 
 

@@ -17,12 +17,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from tracecraft.curate.bands import Bands
 from tracecraft.curate.corpus import Corpus
 from tracecraft.curate.lsh import CROWD, Ints, bands_for
 from tracecraft.curate.minhash import Scheme, sketch
@@ -129,25 +130,28 @@ class Published:
             found = mum(found ^ cells[:, :, j].astype(np.uint64), STEP ^ found)
         return np.ascontiguousarray(found.T)
 
-    def candidates(self, keys: U64, bands: tuple[int, int]) -> Ints:
+    def candidates(self, keys: Bands, bands: tuple[int, int]) -> Ints:
         """Pairs that share a band, as `text * published + row`, sorted; of a crowd, the first."""
-        ours, total = self.keys(bands), self.table.num_rows
+        total = self.table.num_rows
         pairs = [np.empty(0, np.int64)]
-        for mine, theirs in zip(keys, ours, strict=True):
-            order = np.argsort(theirs, kind="stable")
-            low, high = (np.searchsorted(theirs[order], mine, side) for side in ("left", "right"))
-            for step in range(CROWD):
-                some = np.flatnonzero(low + step < high)
-                pairs.append(some * total + order[low[some] + step])
+        with Bands(bands[0], keys.scratch, spilt=keys.spilt) as ours:
+            ours.add(self.keys(bands))
+            for (mine, texts), (theirs, others) in zip(keys.parts(), ours.parts(), strict=True):
+                order = np.lexsort((others, theirs))
+                sides: tuple[Literal["left"], Literal["right"]] = ("left", "right")
+                low, high = (np.searchsorted(theirs[order], mine, side) for side in sides)
+                for step in range(CROWD):
+                    some = np.flatnonzero(low + step < high)
+                    pairs.append(texts[some] * total + others[order[low[some] + step]])
         return np.unique(np.concatenate(pairs))
 
-    def again(self, corpus: Corpus, contents: U64, keys: U64, threshold: float) -> list[Again]:
+    def again(self, corpus: Corpus, contents: U64, keys: Bands, threshold: float) -> list[Again]:
         """The rows that reach the threshold with a row published, and the one they are nearest.
 
         Args:
             corpus: the rows.
             contents: of each row, 0 for one without words.
-            keys: bands × rows of the table, by `lsh.bands_for`.
+            keys: of the same rows, by `lsh.bands_for`.
             threshold: Jaccard similarity.
         """
         pairs = self.candidates(keys, bands_for(threshold, self.scheme.permutations))

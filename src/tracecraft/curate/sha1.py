@@ -12,10 +12,9 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-from tracecraft.curate.jit import UNROLLED, compiled, copy_block, load64, store64
+from tracecraft.curate.jit import UNROLLED, compiled, inlined, load8, load64, store64
 from tracecraft.curate.sketch import (
     EDGES,
-    MASKS,
     PAD,
     banded,
     content,
@@ -32,7 +31,8 @@ BLOCKS = 5
 """Shingles of up to this many blocks (55, 119, … bytes) wait for fifteen of their length."""
 START = np.array([0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0], np.uint32)
 _ROUNDS = (0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6)
-_I32, _I64 = ir.IntType(32), ir.IntType(64)
+_I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_BYTES = ir.VectorType(_I8, 64)
 _WORDS = ir.VectorType(_I32, LANES)
 
 
@@ -43,9 +43,42 @@ def _declared(builder: Any, name: str, kind: Any) -> Any:
     return ir.Function(builder.module, kind, name)
 
 
+def _laid(builder: Any, address: Any, left: Any) -> Any:
+    """64 bytes of a message, of which `left` are its own: then a 1 bit and zeros."""
+    text = builder.load(builder.inttoptr(address, _BYTES.as_pointer()))
+    text.align = 1
+    none = ir.Constant(_BYTES, ir.Undefined)
+    one = builder.insert_element(none, builder.trunc(left, _I8), ir.Constant(_I32, 0))
+    size = builder.shuffle_vector(one, none, ir.Constant(ir.VectorType(_I32, 64), [0] * 64))
+    place = ir.Constant(_BYTES, list(range(64)))
+    end = builder.select(
+        builder.icmp_signed("==", place, size),
+        ir.Constant(_BYTES, [0x80] * 64),
+        ir.Constant(_BYTES, [0] * 64),
+    )
+    return builder.select(builder.icmp_signed("<", place, size), text, end)
+
+
+def _turned(builder: Any, rows: list[Any]) -> list[Any]:
+    """Sixteen rows of sixteen words, transposed: four rounds of exchanging halves."""
+    for step in (1, 2, 4, 8):
+        low = [j if not j & step else LANES + j - step for j in range(LANES)]
+        high = [j + step if not j & step else LANES + j for j in range(LANES)]
+        for i in range(LANES):
+            if not i & step:
+                a, b = rows[i], rows[i + step]
+                rows[i] = builder.shuffle_vector(a, b, ir.Constant(_WORDS, low))
+                rows[i + step] = builder.shuffle_vector(a, b, ir.Constant(_WORDS, high))
+    return rows
+
+
 @intrinsic  # type: ignore[untyped-decorator]
-def compress(typing: Any, block: Any, state: Any) -> Any:
-    """One block of sixteen messages into their five words of state, word by word in lanes."""
+def compress(typing: Any, places: Any, lefts: Any, bits: Any, state: Any) -> Any:
+    """One block of sixteen messages into their five words of state.
+
+    Args are addresses, each of sixteen: where the block begins (uint64), how many bytes the
+    message has from there on (int64, -1 … 64), what the last word takes in (uint32), the state.
+    """
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         turn = _declared(
@@ -59,17 +92,27 @@ def compress(typing: Any, block: Any, state: Any) -> Any:
         def rotated(value: Any, bits: int) -> Any:
             return builder.call(turn, [value, value, all_lanes(bits)])
 
-        def place(base: Any, k: int) -> Any:
-            at = builder.add(base, ir.Constant(_I64, 4 * LANES * k))
-            return builder.inttoptr(at, _WORDS.as_pointer())
+        def place(base: Any, k: int, kind: Any, size: int) -> Any:
+            at = builder.add(base, ir.Constant(_I64, size * k))
+            return builder.inttoptr(at, kind.as_pointer())
 
         def read(base: Any, k: int) -> Any:
-            value = builder.load(place(base, k))
+            value = builder.load(place(base, k, _WORDS, 4 * LANES))
             value.align = 4
             return value
 
-        w = [builder.call(swap, [read(given[0], k)]) for k in range(16)]
-        first = [read(given[1], k) for k in range(5)]
+        rows = [
+            _laid(
+                builder,
+                builder.load(place(given[0], lane, _I64, 8)),
+                builder.load(place(given[1], lane, _I64, 8)),
+            )
+            for lane in range(LANES)
+        ]
+        rows = _turned(builder, [builder.bitcast(row, _WORDS) for row in rows])
+        w = [builder.call(swap, [row]) for row in rows]
+        w[15] = builder.or_(w[15], read(given[2], 0))
+        first = [read(given[3], k) for k in range(5)]
         a, b, c, d, e = first
         for t in range(80):
             if t >= 16:
@@ -82,62 +125,68 @@ def compress(typing: Any, block: Any, state: Any) -> Any:
             else:
                 f = builder.xor(builder.xor(b, c), d)
             added = builder.add(builder.add(e, all_lanes(_ROUNDS[t // 20])), w[t % 16])
-            total = builder.add(builder.add(rotated(a, 5), f), added)
+            total = builder.add(rotated(a, 5), builder.add(f, added))
             a, b, c, d, e = total, a, rotated(b, 30), c, d
         for k, value in enumerate((a, b, c, d, e)):
-            builder.store(builder.add(first[k], value), place(given[1], k)).align = 4
+            at = place(given[3], k, _WORDS, 4 * LANES)
+            builder.store(builder.add(first[k], value), at).align = 4
         return context.get_dummy_value()
 
-    return types.void(types.uint64, types.uint64), code
+    word = types.uint64
+    return types.void(word, word, word, word), code
+
+
+@inlined
+def turned(h):
+    """The four bytes the other way round."""
+    return (
+        (h >> np.uint32(24))
+        | ((h >> np.uint32(8)) & np.uint32(0xFF00))
+        | ((h << np.uint32(8)) & np.uint32(0xFF0000))
+        | (h << np.uint32(24))
+    )
 
 
 @compiled
-def _digest(base, starts, sizes, blocks, lanes, count, block, state, row, out):
-    """SHA-1 of up to sixteen slices of as many blocks each."""
-    row_at = u64(row.ctypes.data)
-    words = row.view(np.uint32)
+def _digest(places, sizes, numbers, count, blocks, lefts, bits, state, out):
+    """SHA-1 of up to sixteen slices of as many blocks each; `places` move on."""
     for k in range(5):
         state[k] = START[k]
+    for lane in range(count, LANES):
+        places[u64(lane)], sizes[u64(lane)] = places[0], sizes[0]
     for n in range(blocks):
-        for lane in range(count):
-            size = sizes[lanes[lane]]
-            at = base + u64(starts[lanes[lane]] + 64 * n)
-            left = size - 64 * n
-            if left >= 64:
-                copy_block(at, row_at)
-            else:
-                for q in range(0, 64, 8):
-                    have = left - q
-                    value = u64(0)
-                    if have >= 8:
-                        value = load64(at + u64(q))
-                    elif have >= 0:
-                        value = (load64(at + u64(q)) & MASKS[have]) | (u64(0x80) << u64(8 * have))
-                    store64(row_at + u64(q), value)
-            for t in range(16):
-                block[t, lane] = words[t]
-            if n == blocks - 1:
-                bits = np.uint32(size * 8)
-                block[15, lane] = (
-                    (bits >> np.uint32(24))
-                    | ((bits >> np.uint32(8)) & np.uint32(0xFF00))
-                    | ((bits << np.uint32(8)) & np.uint32(0xFF0000))
-                    | (bits << np.uint32(24))
-                )
-        compress(u64(block.ctypes.data), u64(state.ctypes.data))
-    for lane in range(count):
-        h = state[0, lane]
-        out[lanes[lane]] = (
-            (h >> np.uint32(24))
-            | ((h >> np.uint32(8)) & np.uint32(0xFF00))
-            | ((h << np.uint32(8)) & np.uint32(0xFF0000))
-            | (h << np.uint32(24))
+        last = n == blocks - 1
+        for lane in range(LANES):
+            lefts[lane] = max(-1, min(64, sizes[lane] - 64 * n))
+            bits[lane] = np.uint32(sizes[lane] * 8) if last else np.uint32(0)
+        compress(
+            u64(places.ctypes.data),
+            u64(lefts.ctypes.data),
+            u64(bits.ctypes.data),
+            u64(state.ctypes.data),
         )
+        if not last:
+            for lane in range(LANES):
+                places[lane] += u64(64)
+    for lane in range(count):
+        out[u64(numbers[u64(lane)])] = turned(state[0, u64(lane)])
 
 
 @compiled
 def _joined(base, edges, count, joined):
-    """Write the words with one space between them; `edges` becomes their places there."""
+    """The words with one space between them: the address of the first; `edges` become theirs.
+
+    They stay where they are if they stand so already, as in most texts.
+    """
+    size, plain = edges[2 * count - 1] - edges[0], True
+    total = count - 1
+    for i in range(count):
+        total += edges[2 * i + 1] - edges[2 * i]
+    if total == size:
+        for i in range(count - 1):
+            plain &= load8(base + u64(edges[2 * i + 1])) == 32
+        if plain:
+            return base
     at = u64(joined.ctypes.data)
     end = 0
     for i in range(count):
@@ -149,31 +198,36 @@ def _joined(base, edges, count, joined):
         edges[2 * i + 1] = end
         joined[end] = 32
         end += 1
+    return at
 
 
 @compiled
-def _hashes(edges, words, ngram, joined, starts, sizes, waiting, counts, block, state, row, out):
+def _hashes(base, edges, words, ngram, places, sizes, numbers, counts, lefts, bits, state, out):
     """The hash of every run of `ngram` words."""
-    base = u64(joined.ctypes.data)
-    runs = words - ngram + 1
     counts[:] = 0
-    for i in range(runs):
-        starts[i] = edges[2 * i]
-        sizes[i] = edges[2 * (i + ngram - 1) + 1] - edges[2 * i]
-        blocks = (sizes[i] + 72) >> 6
-        queue = blocks if blocks <= BLOCKS else 0
-        waiting[queue, counts[queue]] = i
-        counts[queue] += 1
-        if queue == 0 or counts[queue] == LANES:
+    reach = u64(2 * ngram - 1)
+    for i in range(words - ngram + 1):
+        start = edges[u64(2 * i)]
+        size = np.int64(edges[u64(2 * i) + reach] - start)
+        blocks = (size + 72) >> 6
+        line = u64(blocks if blocks <= BLOCKS else 0)
+        at = u64(counts[line])
+        places[line, at] = base + u64(start)
+        sizes[line, at] = size
+        numbers[line, at] = i
+        counts[line] = at + u64(1)
+        if line == 0 or at == LANES - 1:
             _digest(
-                base, starts, sizes, blocks, waiting[queue], counts[queue], block, state, row, out
-            )
-            counts[queue] = 0
+                places[line], sizes[line], numbers[line], np.int64(at + u64(1)), blocks,
+                lefts, bits, state, out,
+            )  # fmt: skip
+            counts[line] = 0
     for queue in range(1, BLOCKS + 1):
         if counts[queue]:
             _digest(
-                base, starts, sizes, queue, waiting[queue], counts[queue], block, state, row, out
-            )
+                places[queue], sizes[queue], numbers[queue], counts[queue], queue,
+                lefts, bits, state, out,
+            )  # fmt: skip
 
 
 @compiled
@@ -187,10 +241,13 @@ def sketch(
     edges = np.empty(longest + EDGES, np.int32)
     hashes, found = np.empty(half, np.uint64), np.empty(half, np.uint64)
     mixed, signature = np.empty(half + UNROLLED, np.uint32), np.empty(a.shape[0], np.uint32)
-    starts, spans = np.empty(half, np.int64), np.empty(half, np.int64)
-    waiting, queued = np.empty((BLOCKS + 1, LANES), np.int64), np.empty(BLOCKS + 1, np.int64)
-    block, state = np.zeros((16, LANES), np.uint32), np.zeros((5, LANES), np.uint32)
-    row = np.zeros(64, np.uint8)
+    places, queued = np.zeros((BLOCKS + 1, LANES), np.uint64), np.zeros(BLOCKS + 1, np.int64)
+    spans, numbers = (
+        np.zeros((BLOCKS + 1, LANES), np.int64),
+        np.zeros((BLOCKS + 1, LANES), np.int64),
+    )
+    lefts = np.zeros(LANES, np.int64)
+    bits, state = np.zeros(LANES, np.uint32), np.zeros((5, LANES), np.uint32)
     base = u64(scratch.ctypes.data)
     width = signatures.shape[1]
     for d in range(sizes.shape[0]):
@@ -201,11 +258,11 @@ def sketch(
         contents[d] = content(found, n)
         if n:
             words = n + ngram - 1 if n > 1 else split(base, sizes[d], edges)
-            _joined(base, edges, words, joined)
-            run = words - n + 1
+            at = _joined(base, edges, words, joined)
             _hashes(
-                edges, words, run, joined, starts, spans, waiting, queued, block, state, row, mixed
-            )
+                at, edges, words, words - n + 1, places, spans, numbers, queued,
+                lefts, bits, state, mixed,
+            )  # fmt: skip
         kept = 0
         for i in range(n):
             if stop.shape[0] == 1 or not present(stop, found[i]):

@@ -26,9 +26,12 @@ from tracecraft.curate.shingle import CAST, HIGH, LOW, MIX, ORDER, STEP
 
 u64 = np.uint64
 MASKS = np.array([(1 << (8 * i)) - 1 for i in range(9)], np.uint64)
+LOWER = MASKS[np.minimum(np.arange(17), 8)]
+UPPER = MASKS[np.maximum(np.arange(17) - 8, 0)]
+"""What a word of up to 16 bytes fills of its two halves."""
 PAD = 160
 """Bytes of scratch beyond a text: a block of spaces and the reach of a 16-byte load."""
-EDGES = 16
+EDGES = 32
 """Room beyond the edges of a text: a last one, and what `split` writes too much."""
 READY = True
 SHELF = 256
@@ -83,9 +86,13 @@ def split(base, size, edges):
         carry = blank >> u64(63)
         at = count
         count += int(ones(turns))
+        for k in range(20):
+            edges[u64(at + k)] = block + np.int64(trailing_zeros(turns))
+            turns &= turns - u64(1)
+        at += 20
         while turns != 0:
             for k in range(6):
-                edges[at + k] = block + np.int64(trailing_zeros(turns))
+                edges[u64(at + k)] = block + np.int64(trailing_zeros(turns))
                 turns &= turns - u64(1)
             at += 6
     return count >> 1
@@ -94,17 +101,22 @@ def split(base, size, edges):
 @inlined
 def word_hash(at, size):
     tag = HIGH ^ (u64(size) << u64(56))
-    if size <= 8:
-        return mum((load64(at) & MASKS[size]) ^ LOW, tag)
-    h = u64(0)
+    h = LOW
     left = size
     while left > 16:
-        h = mum(load64(at) ^ LOW ^ h, load64(at + u64(8)) ^ tag)
+        h = LOW ^ mum(load64(at) ^ h, load64(at + u64(8)) ^ tag)
         at += u64(16)
         left -= 16
-    low = load64(at) & MASKS[min(left, 8)]
-    high = load64(at + u64(8)) & MASKS[max(left - 8, 0)]
-    return mum(low ^ LOW ^ h, high ^ tag)
+    left = u64(left)
+    return mum((load64(at) & LOWER[left]) ^ h, (load64(at + u64(8)) & UPPER[left]) ^ tag)
+
+
+@inlined
+def stirred(s):
+    s ^= s >> u64(32)
+    s *= MIX
+    s ^= s >> u64(29)
+    return max(s, u64(1))
 
 
 @compiled
@@ -118,22 +130,24 @@ def shingled(address, size, lower, ready, ngram, scratch, edges, hashes, found):
         return -1
     count = split(base, size, edges)
     for i in range(count):
-        start = edges[2 * i]
-        hashes[i] = word_hash(base + u64(start), np.int64(edges[2 * i + 1] - start))
+        at = u64(2 * i)
+        start = edges[at]
+        hashes[u64(i)] = word_hash(base + u64(start), np.int64(edges[at + u64(1)] - start))
     if count == 0:
         return 0
     ngram = min(ngram, count)
     count -= ngram - 1
+    if ngram == 5:
+        for i in range(count):
+            s = (hashes[i] * STEP + hashes[i + 1]) * STEP + hashes[i + 2]
+            found[i] = stirred((s * STEP + hashes[i + 3]) * STEP + hashes[i + 4])
+        return count
     found[:count] = hashes[:count]
     for j in range(1, ngram):
         for i in range(count):
             found[i] = found[i] * STEP + hashes[i + j]
     for i in range(count):
-        s = found[i]
-        s ^= s >> u64(32)
-        s *= MIX
-        s ^= s >> u64(29)
-        found[i] = max(s, u64(1))
+        found[i] = stirred(found[i])
     return count
 
 
@@ -250,7 +264,7 @@ def slot_of(table, values, shingle):
     """Where a shingle's number is in a table of a power-of-two size, or where it belongs."""
     mask = u64(table.shape[0] - 1)
     slot = (shingle * CAST) & mask
-    while table[slot] >= 0 and values[table[slot]] != shingle:
+    while table[slot] >= 0 and values[u64(table[slot])] != shingle:
         slot = (slot + u64(1)) & mask
     return slot
 
@@ -264,11 +278,12 @@ def entered(found, count, table, values, marks):
     table[:] = -1
     different = 0
     for i in range(count):
-        slot = slot_of(table, values, found[i])
+        x = found[u64(i)]
+        slot = slot_of(table, values, x)
         if table[slot] < 0:
             table[slot] = different
-            values[different] = found[i]
-            marks[different] = 0
+            values[u64(different)] = x
+            marks[u64(different)] = 0
             different += 1
     return different
 
@@ -284,8 +299,8 @@ def shared(found, count, table, values, marks, used, alone, turn, most):
     """
     different, common, next_one = 0, 0, 0
     for i in range(count):
-        x = found[i]
-        if next_one < alone and values[next_one] == x:
+        x = found[u64(i)]
+        if next_one < alone and values[u64(next_one)] == x:
             number = next_one
         else:
             slot = slot_of(table, values, x)
@@ -293,12 +308,12 @@ def shared(found, count, table, values, marks, used, alone, turn, most):
             if number < 0:
                 number = used
                 table[slot] = number
-                values[number] = x
-                marks[number] = 0
+                values[u64(number)] = x
+                marks[u64(number)] = 0
                 used += 1
         next_one = number + 1 if number < alone else next_one + 1
-        if marks[number] != turn:
-            marks[number] = turn
+        if marks[u64(number)] != turn:
+            marks[u64(number)] = turn
             different += 1
             common += number < alone
             if different - common > most:
