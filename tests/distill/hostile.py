@@ -149,6 +149,8 @@ async def misbehave(writer, deed: str, name: str, *, chat: bool) -> bool:
         return reset(writer)
     if deed == "hang":
         await asyncio.sleep(3600)
+    if deed == "429-long":
+        return await say(writer, 429, "{}", more="retry-after: 3600\r\n")
     if deed[:3].isdigit():
         headers = {"429-seconds": "retry-after: 0.2\r\n"}.get(deed, "")
         if deed == "429-date":
@@ -161,8 +163,6 @@ async def misbehave(writer, deed: str, name: str, *, chat: bool) -> bool:
         return await say(writer, 200, "<!doctype html><title>Log in</title>", "text/html")
     if deed == "torn":
         return await say(writer, 200, '{"choices": [{"message": {"content": "ha')
-    if deed == "429-long":
-        return await say(writer, 429, "{}", more="retry-after: 3600\r\n")
     if deed == "echo-key":
         error = {"message": "Incorrect API key provided: sk-very-secret", "code": 401}
         return await say(writer, 401, json.dumps({"error": error}))
@@ -179,6 +179,10 @@ async def misbehave(writer, deed: str, name: str, *, chat: bool) -> bool:
     await asyncio.sleep(0.01)
     if deed == "cut":
         return reset(writer)
+    while deed == "forever":
+        chunk(writer, b": still here\n\n")
+        await writer.drain()
+        await asyncio.sleep(0.02)
     if deed == "silence":
         await asyncio.sleep(3600)
     if deed != "close":

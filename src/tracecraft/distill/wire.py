@@ -19,6 +19,8 @@ _MOST_BYTES = 64 << 20
 """Of an answer that comes whole: forty times the longest that any teacher gives."""
 _USAGE_SECONDS = 10.0
 """What an answer that is finished still waits for its token counts."""
+_LONGEST_PAUSE = 1e9
+"""Seconds: a server that asks for more means something else."""
 _FINISHES = {
     "stop": "stop",
     "eos": "stop",
@@ -121,7 +123,7 @@ class Wire:
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
             return Trouble("away", self.tell(str(error) or type(error).__name__))
         except TimeoutError:
-            answer.cut(f"no answer in {self.answer_seconds:,.0f} seconds")
+            answer.cut(f"no answer in {self.answer_seconds:,g} seconds")
         except httpx2.ReadTimeout:
             answer.cut("the server fell silent in mid-answer")
         except httpx2.HTTPError as error:
@@ -156,7 +158,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if not told:
         return None
     try:
-        return max(0.0, float(told)) if float(told) < 1e9 else None
+        return max(0.0, float(told)) if float(told) < _LONGEST_PAUSE else None
     except ValueError:
         pass
     try:

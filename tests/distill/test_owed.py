@@ -1,0 +1,73 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracecraft.distill.engine import Request, Sampling
+from tracecraft.distill.owed import Asked, Owed
+
+counts = st.integers(1, 80)
+
+
+def asked(count: int) -> list[Asked]:
+    return [Asked(Request(str(i), str(i), Sampling())) for i in range(count)]
+
+
+def played(owed: Owed, culprits: set[str], room: int) -> tuple[list[str], list[str], int]:
+    """An engine that dies of every culprit: who was answered, who was set aside, and its deaths."""
+    answered, aside, deaths = [], [], 0
+    while len(owed):
+        held = list(owed.take("engine", 0, room))
+        assert held, "an engine that holds nothing gets something"
+        if culprits & {a.request.key for a in held}:
+            deaths += 1
+            guilty = owed.died("engine", held)
+            if guilty:
+                aside.append(guilty.request.key)
+        else:
+            answered += [a.request.key for a in held]
+    return answered, aside, deaths
+
+
+@given(counts, st.sets(st.integers(0, 79), max_size=3), st.integers(1, 64))
+def test_culprits_alone_are_set_aside_and_all_others_answered(count, picks, room):
+    owed, everybody = Owed(), asked(count)
+    for one in everybody:
+        owed.add(one)
+    culprits = {str(i) for i in picks if i < count}
+    answered, aside, deaths = played(owed, culprits, room)
+    assert sorted(aside) == sorted(culprits)
+    assert sorted(answered + aside) == sorted(a.request.key for a in everybody)
+    assert deaths <= 5 * len(culprits)
+    assert all(a.deaths >= 2 for a in everybody if a.request.key in culprits)
+
+
+def test_one_death_accuses_nobody():
+    owed = Owed()
+    (one,) = asked(1)
+    owed.add(one)
+    assert list(owed.take("engine", 0, 9)) == [one]
+    assert owed.died("engine", [one]) is None
+    assert list(owed.take("engine", 0, 9)) == [one]
+    assert owed.died("engine", [one]) is one
+    assert not len(owed)
+
+
+def test_while_some_are_tried_another_engine_goes_on_with_the_rest():
+    owed = Owed()
+    for one in asked(40):
+        owed.add(one)
+    held = list(owed.take("a", 0, 16))
+    owed.died("a", held)
+    tried = list(owed.take("a", 0, 16))
+    assert tried == held[:2]
+    assert list(owed.take("a", 2, 14)) == []
+    fresh = list(owed.take("b", 3, 5))
+    assert [a.deaths for a in fresh] == [0] * 5
+
+
+def test_what_comes_back_is_next():
+    owed, three = Owed(), asked(3)
+    for one in three:
+        owed.add(one)
+    first = next(owed.take("a", 0, 1))
+    owed.again(first)
+    assert list(owed.take("a", 0, 9)) == three
