@@ -224,6 +224,9 @@ def mixed(left: Node, right: Node) -> Node | None:
             top.denominator == bottom.denominator == 1 and 0 < top < bottom
         ):
             return Number(left.value + top / bottom)
+        case Call(("percent" | "degree") as sign, (inner,)):
+            whole = mixed(left, inner)
+            return None if whole is None else Call(sign, (whole,))
     return None
 
 

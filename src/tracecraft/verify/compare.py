@@ -1,7 +1,7 @@
 """Two answers by their shapes: lists, points, intervals, sets, equations, matrices, values."""
 
 from tracecraft.verify.equations import relations
-from tracecraft.verify.families import family, same_family
+from tracecraft.verify.families import family, same_family, undeclared
 from tracecraft.verify.labels import ordering
 from tracecraft.verify.lists import in_order, lists, point
 from tracecraft.verify.nodes import (
@@ -22,13 +22,14 @@ from tracecraft.verify.nodes import (
 from tracecraft.verify.realsets import equal_sets, real_set
 from tracecraft.verify.ruling import OPEN, Ruling, both, no, unsure, yes
 from tracecraft.verify.scalars import scalar
+from tracecraft.verify.shapes import undressed
 
 __all__ = ["compared"]
 
 
 def compared(a: Node, b: Node) -> Ruling:
     """Whether the answer `b` says what the reference `a` says."""
-    a, b = _spread(a), _spread(b)
+    a, b = undressed(a, b)
     if a == b:
         return yes("identical")
     if any(n == Symbol("…") for t in (a, b) for n in walk(t)):
@@ -37,25 +38,9 @@ def compared(a: Node, b: Node) -> Ruling:
         found = same_family(a, b)
         if found is not None:
             return yes("family") if found else no("family")
+    elif undeclared(a) and undeclared(b) and same_family(a, b):
+        return yes("family", "parameter")
     return lists(a, b, compared) or _sets(a, b) or _single(a, b) or OPEN
-
-
-def _spread(node: Node) -> Node:
-    """A multiple or a sum of matrices as one matrix."""
-    if not isinstance(node, Call) or not any(isinstance(n, Matrix) for n in walk(node)):
-        return node
-    match node.op, tuple(_spread(x) for x in node.args):
-        case "neg", (Matrix(rows),):
-            return Matrix(tuple(tuple(Call("neg", (x,)) for x in row) for row in rows))
-        case ("mul" | "div") as op, (Matrix(rows), factor) if not isinstance(factor, Matrix):
-            return Matrix(tuple(tuple(Call(op, (x, factor)) for x in row) for row in rows))
-        case "mul", (factor, Matrix(rows)) if not isinstance(factor, Matrix):
-            return Matrix(tuple(tuple(Call("mul", (factor, x)) for x in row) for row in rows))
-        case "add", (Matrix(rows), Matrix(more)) if len(rows) == len(more):
-            if [len(r) for r in rows] == [len(r) for r in more]:
-                pairs = [zip(r, m, strict=True) for r, m in zip(rows, more, strict=True)]
-                return Matrix(tuple(tuple(Call("add", p) for p in row) for row in pairs))
-    return node
 
 
 # sets of reals
@@ -67,15 +52,29 @@ def _sets(a: Node, b: Node) -> Ruling | None:
         return None
     if isinstance(a, Group) and isinstance(b, Group):
         return None  # two intervals or points: value by value
+    a, b = _of_one_name(a), _of_one_name(b)
+    whole = [any(n == Symbol("#Z") for n in walk(x)) for x in (a, b)]
     for comma in ("and", "or"):
         left, right = real_set(a, comma=comma), real_set(b, comma=comma)
         if left is not None and right is not None and equal_sets(left, right):
             return yes("set") if _known_apart(a, b) else yes("set", "set")
         if left is None or right is None:
             return None
+    if whole[0] != whole[1] and all(_setlike(n) for n in (a, b)):
+        return unsure("whole numbers on one side only")
     if any(isinstance(n, (Relation, Listing)) for n in (a, b)) and symbols(a) == symbols(b):
         return None if _several(a) or _several(b) else no("set")
     return no("set") if len(symbols(a) | symbols(b)) < 2 else None
+
+
+def _of_one_name(node: Node) -> Node:
+    """`0 < f(x) < 1` as a condition on one unknown."""
+    match node:
+        case Relation(ops, sides) if set(ops) <= {"<", ">", "<=", ">="}:
+            inner = {s for s in sides if isinstance(s, Call) and s.op.startswith("apply ")}
+            if len(inner) == 1 and not any(symbols(s) for s in sides if s not in inner):
+                return Relation(ops, tuple(Symbol("f") if s in inner else s for s in sides))
+    return node
 
 
 def _several(node: Node) -> bool:

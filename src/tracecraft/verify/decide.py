@@ -5,6 +5,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from tracecraft.verify.compare import compared
+from tracecraft.verify.dates import day, weekday
 from tracecraft.verify.evaluate import exact
 from tracecraft.verify.grammar import Unparsed, parsed
 from tracecraft.verify.guards import refused
@@ -62,7 +63,7 @@ def decided(reference: str, answer: str) -> Ruling:
     left, right = literal(a), literal(b)
     if left is not None and right is not None:
         return _numbers(left, right)
-    for rule in (_large, _parts, _letters, _clocks, _spoken, _measured):
+    for rule in (_large, _parts, _letters, _clocks, _days, _counted, _spoken, _measured):
         ruling = rule(a, b)
         if ruling is not None:
             break
@@ -110,6 +111,10 @@ def _parts(a: str, b: str) -> Ruling | None:
     return ruling if left is not None and right is not None else ruling.flagged("order")
 
 
+_COUNT_JOINT = re.compile(r"\s*(?:[,;]\s*and\b|[,;&]|\band\b)\s*")
+_COUNT = re.compile(r"(\d+(?:\.\d+)?)\s+([A-Za-z][A-Za-z ]*)")
+
+
 def _letters(a: str, b: str) -> Ruling | None:
     """A reference that is an option's letter; an answer that puts a letter before its value."""
     want = choice(a)
@@ -151,12 +156,43 @@ def _clocks(a: str, b: str) -> Ruling | None:
     if left is None or right is None:
         return None
     if left[:3] != right[:3]:
-        shift = {12} if "pm" in (left[3], right[3]) else set()
-        same = (left[0] - right[0]) in shift | {-s for s in shift} and left[1:3] == right[1:3]
-        return unsure("a clock of 24 hours") if same and not (left[3] and right[3]) else no("clock")
+        (late, early) = sorted((left, right), key=lambda t: t[0] + 24 * (t[0] == 0), reverse=True)
+        half = "pm" if late[0] else "am"  # 15:30 and 3:30 p.m., 0:30 and 12:30 a.m.
+        same = abs(left[0] - right[0]) == 12 and left[1:3] == right[1:3] and not late[3]
+        if same and early[3]:
+            return yes("clock") if early[3] == half else no("clock")
+        return unsure("a clock of 24 hours") if same else no("clock")
     if left[3] and right[3]:
         return yes("clock") if left[3] == right[3] else no("clock")
     return yes("clock", "half of the day") if left[3] != right[3] else yes("clock")
+
+
+def _days(a: str, b: str) -> Ruling | None:
+    """Days of the calendar or of the week, however they are written."""
+    names = weekday(bare(a)), weekday(bare(b))
+    if names[0] is not None and names[1] is not None:
+        return yes("day") if names[0] == names[1] else no("day")
+    left, right = day(bare(a)), day(bare(b))
+    if left is None or right is None:
+        return None
+    if left[1:] != right[1:] or (None not in (left[0], right[0]) and left[0] != right[0]):
+        return no("day")
+    return yes("day") if left[0] == right[0] else yes("day", "year")
+
+
+def _counted(a: str, b: str) -> Ruling | None:
+    """`5 red, 3 blue`: what is counted goes with its number, in any order."""
+    sides = [_COUNT_JOINT.split(bare(text).strip()) for text in (a, b)]
+    if len(sides[0]) != len(sides[1]) or len(sides[0]) < 2:
+        return None
+    found = [[_COUNT.fullmatch(part) for part in side] for side in sides]
+    pairs = [[(m.group(2).lower(), m.group(1)) for m in side if m] for side in found]
+    if any(len(p) < len(sides[0]) or len({w for w, _ in p}) < len(p) for p in pairs):
+        return None
+    if {w for w, _ in pairs[0]} != {w for w, _ in pairs[1]}:
+        return None
+    there = dict(pairs[1])
+    return both([decided(number, there[word]) for word, number in pairs[0]], "a count")
 
 
 def _spoken(a: str, b: str) -> Ruling | None:
@@ -282,6 +318,8 @@ def _with_words(a: str, b: str, left: Node | None, right: Node | None) -> Ruling
     wordy_a, wordy_b = _wordy(a, left), _wordy(b, right)
     if not wordy_a and not wordy_b:
         return OPEN
+    if _akin({said(a)}, {said(b)}) and 1 in (len(said(a)), len(said(b))):
+        return unsure("a letter against a word")
     if wordy_b and not wordy_a and left is not None and said(b) in _NO_VALUE:
         return no("words for a value")
     if wordy_a and wordy_b:
@@ -307,11 +345,14 @@ def _with_words(a: str, b: str, left: Node | None, right: Node | None) -> Ruling
 
 def _sentences(a: str, b: str) -> Ruling:
     left, right = set(said(a).split()), set(said(b).split())
-    if left == right:
-        return yes("words", "order of words")
     numbers = _NUMBER.findall(a), _NUMBER.findall(b)
+    if left == right:
+        clauses = _clauses(a), _clauses(b)
+        if not any(numbers) or clauses[0] == clauses[1]:
+            return yes("words", "order of words")
+        return no("words") if len(clauses[0]) == len(clauses[1]) > 1 else unsure("words")
     if max(len(left), len(right)) <= 3 and not left & right and not any(numbers):
-        return no("words")
+        return unsure("words") if _akin(left, right) else no("words")
     if (
         sorted(numbers[0]) != sorted(numbers[1])
         and numbers[0]
@@ -323,6 +364,22 @@ def _sentences(a: str, b: str) -> Ruling:
     if listed[0] == listed[1] and len(listed[0]) > 1:
         return yes("names", "order of words")
     return unsure("words")
+
+
+def _clauses(text: str) -> frozenset[tuple[str, ...]]:
+    parts = re.split(r",|;|\band\b|&", bare(text))
+    return frozenset(tuple(sorted(said(p).split())) for p in parts if said(p))
+
+
+def _akin(left: set[str], right: set[str]) -> bool:
+    """Whether two words may be forms of one: `convergent` and `converges`, `east` and `e`."""
+    return any(
+        x[:5] == y[:5]
+        if min(len(x), len(y)) > 5
+        else 1 in (len(x), len(y)) and x[:1] == y[:1] and x[:1].isalpha()
+        for x in left
+        for y in right
+    )
 
 
 def _names(text: str) -> frozenset[str]:

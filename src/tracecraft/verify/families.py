@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from itertools import product
 
 from tracecraft.verify.evaluate import real
-from tracecraft.verify.nodes import Call, Listing, Node, Relation, SuchThat, Symbol, symbols
+from tracecraft.verify.nodes import Call, Listing, Node, Relation, SuchThat, Symbol, symbols, walk
 
-__all__ = ["family", "same_family"]
+__all__ = ["family", "same_family", "undeclared"]
 
 _COUNTS = frozenset("knmlj")
 _WHOLE = frozenset({"#Z", "#N", "#Z+", "#N+"})
@@ -35,6 +35,14 @@ def family(node: Node) -> tuple[tuple[Node, ...], set[str]] | None:
             case _:
                 found.append(item)
     return (tuple(found), declared) if declared and found else None
+
+
+def undeclared(node: Node) -> bool:
+    """Whether an answer looks like a family of angles, and does not say that its letter counts."""
+    inner = node.sides[-1] if isinstance(node, Relation) else node
+    names = symbols(inner)
+    angles = any(isinstance(n, Symbol) and n.name == "pi" for n in walk(inner))
+    return isinstance(inner, Call) and angles and len(names) == 1 and names <= {"k", "n", "m"}
 
 
 def same_family(a: Node, b: Node) -> bool | None:

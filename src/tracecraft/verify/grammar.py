@@ -310,6 +310,12 @@ class Parser:
         while self.accept("'"):
             name += "'"
         if self.kind() == "(" and not (self.at < len(self.tokens) and self.tokens[self.at].spaced):
+            pair = self.kind(1) == self.kind(3) == "number" and self.kind(2) == ","
+            if name == "C" and pair and self.kind(4) == ")":
+                self.at += 1
+                items = self.items(")")
+                self.expect(")")
+                return Call("binom", items)
             lone = self.kind(1) in {"name", "number"} and self.kind(2) == ")"
             if name.rstrip("'") in {"f", "g", "h"} or (lone and name.isupper() and len(name) == 1):
                 self.at += 1

@@ -175,8 +175,60 @@ def _plain(text: str) -> str:
     text = text.replace("<=", r"\le ").replace(">=", r"\ge ").replace("!=", r"\ne ")
     text = text.replace("...", r"\ldots ").replace("~", " ")
     text = _COMMAS.sub(lambda m: m.group(0).replace(",", ""), text)
+    if "_" in text or "base" in text:
+        text = _based(text)
+    if r"\ldots" in text:
+        text = _CYCLE.sub(_cycle, text)
+    if r"\frac" in text:
+        text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)
+    if "," in text and _CONTINENTAL.fullmatch(text):
+        text = re.sub(r"[ .]", "", text).replace(",", ".")
     text = _GLUED.sub(r" \1 ", _ORDINAL.sub("", text))
     return without_remarks(" ".join(text.split()))
+
+
+_BASES = [
+    "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+]  # fmt: skip
+_BASE_NAMED = re.compile(
+    r"(?<=[0-9A-Fa-f])\s*(?:_\s*\{?\s*(?:\\text\s*\{)?\s*(" + "|".join(_BASES) + r")\s*\}*"
+    r"|\(?\s*(?:\\text\s*\{\s*)?\(?(?:in )?base[ -](\d{1,2}|" + "|".join(_BASES) + r")\s*[)}]*)$"
+)
+_LETTER_DIGITS = re.compile(
+    r"(?<![A-Za-z\\_{.\d])((?=[0-9A-Fa-f]*[A-Fa-f])(?:\d[0-9A-Fa-f]*|[A-F][0-9A-F]+))_\{?(1[1-6])\}?(?!\d)"
+)
+_CYCLE = re.compile(r"(?<![\d.])(\d*)\.(\d*?)(?:(\d)\3{2,}|(\d{2,6}?)\4+)\s*\\ldots\s*$")
+_UNIT_FRACTION = re.compile(
+    r"\\frac\s*\{\s*\\(?:text|mathrm)\s*\{\s*([a-zA-Z]{1,12})\s*\}\s*\}"
+    r"\s*\{\s*\\(?:text|mathrm)\s*\{\s*([a-zA-Z]{1,12})\s*\}\s*\}"
+)
+_CONTINENTAL = re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+,\d+|[-+]?\d{1,3}(?: \d{3})+,\d+")
+"""`1.234,5` and `1 234,5`: that both marks stand there tells which is which."""
+
+
+def _based(text: str) -> str:
+    """`1011_{two}` and `1011 base 2` as `1011_{2}`; digits that are letters by their value."""
+    match = _BASE_NAMED.search(text)
+    if match is not None:
+        name = match.group(1) or match.group(2)
+        number = int(name) if name.isdigit() else _BASES.index(name) + 2
+        text = f"{text[: match.start()].rstrip()}_{{{number}}}"
+    return _LETTER_DIGITS.sub(_by_value, text)
+
+
+def _by_value(match: re.Match[str]) -> str:
+    try:
+        return f"{int(match.group(1), int(match.group(2)))}_{{10}}"
+    except ValueError:
+        return match.group(0)
+
+
+def _cycle(match: re.Match[str]) -> str:
+    r"""`0.3333…` as `0.\overline{3}`; the digits of e repeat four of theirs by chance."""
+    whole, fixed, one, more = match.groups()
+    if more == "1828":
+        return match.group(0)
+    return rf"{whole}.{fixed}\overline{{{one or more}}}"
 
 
 def _single_backslashes(text: str) -> str:

@@ -127,6 +127,8 @@ def _named(name: str) -> RealSet | None:
             return RealSet(lambda v: True, ())
         case "#R+":
             return RealSet(lambda v: v > _NEAR, (0.0,))
+        case "#Z":
+            return RealSet(lambda v: _close(v, round(v)), tuple(map(float, range(-40, 41))))
         case "#emptyset":
             return RealSet(lambda v: False, ())
     return None
@@ -182,7 +184,7 @@ def _joined(
     for item, joint in zip(items, (",", *joints), strict=True):
         part = _built(item, x, at, comma)
         if part is None and isinstance(item, Relation):
-            if item.ops == ("in",) and item.sides[1] in {Symbol("#R"), Symbol("#Z")}:
+            if item.ops == ("in",) and item.sides[1] == Symbol("#R"):
                 continue  # `x in R` adds nothing
             return None
         if part is None:  # `x != 0, 1`: the operator is said once
@@ -193,6 +195,7 @@ def _joined(
             if part is None:
                 return None
         excluded = isinstance(item, Relation) and item.ops == ("!=",)
+        excluded = excluded or item == Relation(("in",), (Symbol(x or ""), Symbol("#Z")))
         joint = {"or": "cup", "and": "cap", "where": "cap"}.get(joint) or (
             "cap" if comma == "and" or excluded else "cup"
         )

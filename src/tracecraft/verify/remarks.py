@@ -42,6 +42,8 @@ def repaired(text: str) -> str:
     if any(c in text for c in "\x0c\x08\x07\x0b\t\r"):
         for pattern, into in _CONTROLS:
             text = pattern.sub(into, text)
+    if text.endswith("\\}") and "\\{" not in text:
+        text = text[:-2]  # the end of a box that was escaped once too often
     if "{" in text:
         text = _BARE_COMMAND.sub(r"\\\1", text)
         open_ = text.count("{") - text.count("}") - text.count(r"\{") + text.count(r"\}")

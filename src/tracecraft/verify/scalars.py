@@ -83,8 +83,21 @@ def _base(a: Node, b: Node) -> Ruling:
     if left is None or right is None:
         return no("another value") if left or right else OPEN
     if left[1] is not None and right[1] is not None:
-        return yes("base") if left == right else no("base")
+        if left == right:
+            return yes("base")
+        worth = _worth(*left), _worth(*right)
+        return yes("base", "base") if worth[0] == worth[1] is not None else no("base")
     return yes("base", "base") if left[0] == right[0] else unsure("a base on one side only")
+
+
+def _worth(digits: Fraction, base: Fraction | None) -> int | None:
+    """The value of digits in a base up to ten."""
+    if digits.denominator != 1 or base is None or not 2 <= base <= 10:
+        return None
+    try:
+        return int(str(digits), int(base))
+    except ValueError:
+        return None
 
 
 def _digits(node: Node) -> tuple[Fraction, Fraction | None] | None:

@@ -17,6 +17,9 @@ mass: lb=45359237/100000000 lbs pound | oz=45359237/1600000000 ounce
 time: ms=1/1000 millisecond | second=1 s sec | minute=60 min | hour=3600 h hr | day=86400
 time: week=604800 | month=2629800 | year=31557600 yr
 money: cent=1/100 | dollar=1 usd
+euros: euro=1 eur
+rupees: rupee=1 inr
+yen: yen=1 jpy
 volume: ml=1/1000 milliliter millilitre | liter=1 l litre | gallon=3785411784/1000000000
 angle: degree=1 deg | radian=57295779513082320877/1000000000000000000 rad
 """
@@ -61,11 +64,16 @@ _COUNTED = re.compile(
     rf"^(?P<head>{_AMOUNT})\s*(?P<unit>[\u3040-\u9fff\uac00-\ud7af\u0400-\u04ff]+)$"
 )
 _CURRENCY = re.compile(
-    r"^(?P<sign>[-+]?)\s*(?P<unit>\$+|\\pounds|\\euro|€|£|¥|Rs\.?|USD|US\$)\s*(?=[-\d.\\])"
+    r"^(?P<sign>[-+]?)\s*(?P<unit>\$+|\\pounds|\\euro|€|£|¥|₹|₽|₩|Rs\.?|USD|US\$)\s*(?=[-\d.\\])"
 )
-_CURRENCY_BEHIND = re.compile(r"^(?P<head>[^$]*\d)\s*(?P<unit>\$+|€|£|¥|¢)$")
+_CURRENCY_BEHIND = re.compile(r"^(?P<head>[^$]*\d)\s*(?P<unit>\$+|€|£|¥|¢|₹|₽|₩)$")
+_SIGNS = {
+    "$": "dollar", "$$": "dollar", "USD": "dollar", "US$": "dollar", "€": "euro",
+    "\\euro": "euro", "₹": "rupee", "Rs": "rupee", "Rs.": "rupee", "₽": "ruble", "₩": "won",
+}  # fmt: skip
+"""`¥` is two currencies, and `pound` a weight as well: these two are compared by name alone."""
 _JOINS = re.compile(r"\b(?:and|or|to|than|if|where|for|is|are|mod|base|with|when|not)\b")
-_NUMERIC = re.compile(r"^[e\d]|^(?:pi|sqrt|sin|cos|tan|log|ln|e|i|x|y|z|n|k)$")
+_NUMERIC = re.compile(r"^e?\d|^(?:pi|sqrt|sin|cos|tan|log|ln|e|i|x|y|z|n|k)$")
 
 
 @lru_cache(maxsize=1 << 14)
@@ -73,9 +81,8 @@ def split_unit(text: str) -> tuple[str, str | None]:
     """A normalised answer without its unit, and the unit as one name; None where it has none."""
     money = _CURRENCY.match(text)
     if money is not None:
-        sign = {"$": "dollar", "$$": "dollar", "USD": "dollar", "US$": "dollar"}
         head, behind = split_unit(money.group("sign") + text[money.end() :])
-        unit = sign.get(money.group("unit"), money.group("unit"))
+        unit = _SIGNS.get(money.group("unit"), money.group("unit"))
         return head, unit if behind is None or behind in _UNITS else behind
     for pattern in (_BEHIND, _PLAIN, _KNOWN_BEHIND, _CURRENCY_BEHIND, _COUNTED):
         match = pattern.match(text)
@@ -108,7 +115,7 @@ def _named(raw: str) -> str:
     r"""`\text{ square cm}` as `cm^2`."""
     raw = re.sub(r"\\(?:cdot|times)", "*", raw)
     raw = re.sub(r"\\[a-zA-Z]+\s*\{([^{}]*)\}", r"\1", raw)
-    raw = raw.replace("$", "dollar").replace("¢", "cent")
+    raw = raw.replace("$", "dollar").replace("¢", "cent").replace("€", "euro").replace("₹", "rupee")
     name = " ".join(raw.replace("{", "").replace("}", "").replace("-", " ").split()).strip(" .,;")
     if name not in _UNITS:
         name = name.lower()

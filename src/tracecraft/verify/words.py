@@ -4,6 +4,8 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
+from tracecraft.verify.dates import MONTHS
+
 __all__ = ["SCALES", "bare", "choice", "clock", "parts", "said", "spelled", "without_letter"]
 
 _WRAPPER = re.compile(
@@ -15,25 +17,11 @@ _CHOICE = re.compile(
 )
 _LETTERED = re.compile(r"^\(\s*([A-J])\s*\)\s*[.:,]?\s*(.+)$|^([A-J])\s*[).:]\s*(.+)$", re.DOTALL)
 _CLOCK = re.compile(
-    r"^(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?\s*(a\.?\s*m\.?|p\.?\s*m\.?|noon|midnight)?\.?$",
+    r"^(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?\s*(a\.?\s*m\.?|p\.?\s*m\.?|noon|midnight|o'clock)?\.?$",
     re.IGNORECASE,
 )
 _PART = re.compile(r"(?:^|(?<=[\s,;.]))\(?([a-e1-5]|i{1,3}|iv)\)\s*")
 _ORDERS = ("abcde", "12345", ("i", "ii", "iii", "iv"))
-_MONTHS = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-]
 _SAME = {
     "true": "yes", "correct": "yes", "false": "no", "incorrect": "no", "wrong": "no",
     "no solution": "none", "no solutions": "none", "no real solution": "none", "empty": "none",
@@ -45,6 +33,16 @@ _SAME = {
     "infinitely many solutions": "infinitely many", "an infinite number": "infinitely many",
     "all real numbers": "reals", "all reals": "reals", "mathbb r": "reals", "real numbers": "reals",
     "set of all real numbers": "reals", "any real number": "reals",
+    "да": "yes", "верно": "yes", "да верно": "yes", "нет": "no", "неверно": "no", "oui": "yes",
+    "vrai": "yes", "non": "no", "faux": "no", "sí": "yes", "verdadero": "yes", "falso": "no",
+    "ja": "yes", "wahr": "yes", "richtig": "yes", "nein": "no", "falsch": "no", "是": "yes",
+    "是的": "yes", "对": "yes", "正确": "yes", "真": "yes", "否": "no", "不是": "no", "不对": "no",
+    "错误": "no", "错": "no", "假": "no", "はい": "yes", "いいえ": "no", "예": "yes",
+    "아니요": "no",
+    "无解": "none", "没有解": "none", "无实数解": "none", "空集": "none", "нет решений": "none",
+    "pas de solution": "none", "aucune solution": "none", "keine lösung": "none",
+    "sin solución": "none", "不存在": "undefined", "无穷多": "infinitely many",
+    "无数个": "infinitely many", "全体实数": "reals",
 }  # fmt: skip
 _ONES = [
     "zero",
@@ -107,10 +105,13 @@ def without_letter(text: str) -> tuple[str | None, str]:
 
 def clock(text: str) -> tuple[int, int, int, str] | None:
     """A time of day as hour, minute, second and `am`, `pm` or nothing."""
-    match = _CLOCK.match(bare(text))
+    plain = bare(text)
+    match = _CLOCK.match({"noon": "12 noon", "midnight": "12 midnight"}.get(plain.lower(), plain))
     if match is None:
         return None
     hour, minute, second, half = match.groups()
+    if half == "o'clock":
+        minute, half = minute or "00", ""
     half = re.sub(r"[.\s]", "", half or "").lower()
     half = {"noon": "pm", "midnight": "am"}.get(half, half)
     if not (minute or half) or int(minute or 0) > 59 or int(hour) > 24:
@@ -139,7 +140,7 @@ def said(text: str) -> str:
     words = re.sub(r"[^\w%+\-/.]+", " ", plain.lower()).replace("_", " ")
     kept = [w.strip(".") for w in words.split() if w.strip(".") not in _FILLER]
     whole = " ".join(w for w in kept if w)
-    if any(w in _MONTHS for w in kept):
+    if any(w in MONTHS for w in kept):
         whole = " ".join(sorted(re.sub(r"(?<=\d)(?:st|nd|rd|th)$", "", w) for w in kept))
     return _SAME.get(whole, whole)
 
