@@ -20,8 +20,10 @@ TOKENIZER_ROWS = 10_000
 """Examples that the vocabulary is learnt from."""
 
 
-class Pico(Job, use="pico", version=1):
+class Pico(Job, use="pico", version=2):
     """A Llama with random weights and a byte-level vocabulary learnt from the examples.
+
+    Every digit is a token of its own, as in Qwen2.5.
 
     It knows nothing; what is trained from it shows that the way works, not what it leads to.
     """
@@ -34,7 +36,7 @@ class Pico(Job, use="pico", version=1):
     """Transformer blocks."""
     heads: int = Field(default=4, ge=1)
     """Attention heads."""
-    vocabulary: int = Field(default=512, ge=300)
+    vocabulary: int = Field(default=512, ge=261)
     """Tokens, the 256 bytes among them."""
     context: int = Field(default=4_096, ge=64)
     """Positions that it knows."""
@@ -84,7 +86,12 @@ def _tokenizer(texts: Iterator[str], size: int, template: str, context: int) -> 
 
     transformers = imported()
     made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
     made.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size,

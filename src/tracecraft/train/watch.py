@@ -17,8 +17,8 @@ RECORD = "branch.json"
 def watcher(told: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> Any:
     """A callback of transformers.
 
-    `tell` gets step, steps, loss, learning rate, tokens a second and seconds left, on the main
-    process alone.
+    `tell` gets step, steps, loss, learning rate, tokens a second, CPU time and seconds left, on
+    the main process alone.
     """
     transformers, accelerate = imported(), imported("accelerate")
 
@@ -26,10 +26,12 @@ def watcher(told: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> Any
         """Looks at every step."""
 
         began = 0.0
+        cpu = 0.0
         first = 0
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
             self.began, self.first = time.monotonic(), state.global_step
+            self.cpu = time.process_time()
 
         def on_log(
             self, args: Any, state: Any, control: Any, logs: dict[str, Any], **named: Any
@@ -48,6 +50,7 @@ def watcher(told: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> Any
                     "loss": round(logs["loss"], 4),
                     "lr": logs["learning_rate"],
                     "tokens/s": round(logs.get("num_tokens", 0) / seconds, 1),
+                    "cpu seconds": round(time.process_time() - self.cpu, 1),
                     "seconds left": round(seconds / done * (state.max_steps - state.global_step)),
                 }
             )
