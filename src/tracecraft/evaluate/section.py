@@ -115,6 +115,25 @@ def lowered(
     return made
 
 
+def prepared(entry: Any, path: Path | None = None) -> tuple[str, Lowered]:
+    """A benchmark's name, and the source and stages that make its problems ready to be asked.
+
+    Raises:
+        RecipeError: a benchmark whose options would be put in orders of ours, which answers that
+            something else generated cannot have seen.
+    """
+    (one,) = Evaluation.bind([entry])
+    benchmark, made = load(one.benchmark, path), Lowered()
+    if benchmark.permute:
+        raise RecipeError(
+            f"{benchmark.name}: its options are put in orders of ours, recorded answers have "
+            "their own\n  next   write a benchmark file whose source is the recording: its "
+            "statements, `choices` and letters"
+        )
+    _problems(made, benchmark, one.samples or benchmark.samples)
+    return benchmark.name, made
+
+
 def _addressed(gate: Gate, answers: Sequence[tuple[str, str]], where: str) -> dict[str, Any]:
     """The gate with the model it is about: of those that are evaluated, the last one."""
     name = gate.metric.partition(".")[0]
