@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import polars as pl
 
-from tracecraft.errors import StageError, UsageError, did_you_mean
+from tracecraft.errors import GateFailed, StageError, UsageError, did_you_mean
 from tracecraft.plan import Plan, Planned
 from tracecraft.schema import DROPPED
 from tracecraft.store import OUTPUT, Dataset, Manifest, refused, write_json, write_text
@@ -142,7 +142,7 @@ class Attempt:
         except KeyboardInterrupt:
             status = "interrupted"
             raise
-        except StageError as error:
+        except (StageError, GateFailed) as error:
             status = f"stopped: {error}"
             raise
         except BaseException as error:
