@@ -97,9 +97,9 @@ def intervals(shares: Iterable[Share], unit: str = "") -> Html:
     return tag("ol", *(_interval(share, unit) for share in shares), ruler(), class_="intervals")
 
 
-def ruler() -> Html:
+def ruler(first: str = "0", middle: str = "50%", last: str = "100%") -> Html:
     """What the ticks of a line of intervals mean."""
-    ends = tag("span", *(tag("span", end) for end in ("0", "50%", "100%")), class_="scale")
+    ends = tag("span", *(tag("span", end) for end in (first, middle, last)), class_="scale")
     return tag("li", ends, class_="ruler", aria_hidden="true")
 
 

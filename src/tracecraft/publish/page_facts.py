@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,11 +12,15 @@ import polars as pl
 
 from tracecraft.errors import StoreError
 from tracecraft.schema import DOMAINS, DROPPED, OUTCOMES
-from tracecraft.store import Dataset, Manifest
+from tracecraft.store import MANIFEST, Dataset, Manifest
 
-CONFIDENTIAL = re.compile(r"gpqa|['\"]confidential['\"]: ?true", re.IGNORECASE)
-"""What a benchmark whose questions must not be shown has in its name or its options. GPQA asks
-in its paper (arXiv:2311.12022) that no question be put where crawlers find it."""
+CONFIDENTIAL = re.compile(r"gpqa|'private': True", re.IGNORECASE)
+"""What a benchmark whose questions must not be shown has in its name or its options. GPQA's
+authors ask (arXiv:2311.12022) that no question be put where crawlers find it."""
+LOCKED = "zip"
+"""A source that reads an archive with a password: it was locked for a reason."""
+BENCHMARK = "benchmark"
+"""The stage that makes problems of a benchmark's items."""
 WHOLE = "all"
 """The folder of rows that have no domain yet."""
 
@@ -175,12 +179,14 @@ def gather(steps: Iterable[StepLike], rate: Rating) -> Facts:
         StoreError: an output that a manifest lists is gone or damaged.
     """
     stops = stops_of(steps)
+    told = [s for s in stops if not examined(s, stops)]
+    told = told if any(s.columns for s in told) else stops
     traces = _gathered(
-        [stop for stop in stops if _first(stop, stops, "traces")],
+        [stop for stop in told if _first(stop, stops, "traces")],
         ("problem_id", "domain", "source", "teacher", "finish", "completion_tokens"),
     )
     verdicts = _gathered(
-        [stop for stop in stops if _first(stop, stops, "verdicts")],
+        [stop for stop in told if _first(stop, stops, "verdicts")],
         ("problem_id", "domain", "teacher", "outcome", "completion_tokens"),
     )
     return Facts(
@@ -195,23 +201,42 @@ def gather(steps: Iterable[StepLike], rate: Rating) -> Facts:
 
 
 def stops_of(steps: Iterable[StepLike]) -> list[Stop]:
-    """The steps with their manifests; what a confidential step touches is confidential."""
+    """The steps with their manifests; those whose rows must not be shown are marked."""
     stops: list[Stop] = []
-    tainted: set[str] = set()
     for step in steps:
         try:
             manifest = Manifest.read(step.home)
         except StoreError:
-            if (step.home / "manifest.json").exists():
+            if (step.home / MANIFEST).exists():
                 raise
             manifest = None
-        told = "" if manifest is None else str(manifest.identity)
-        hidden = bool(tainted & set(step.inputs[:1]))
-        hidden |= step.kind == "source" and bool(CONFIDENTIAL.search(told))
-        if hidden:
-            tainted.add(step.name)
-        stops.append(Stop(step.name, step.use, step.kind, step.home, step.inputs, manifest, hidden))
-    return stops
+        stops.append(Stop(step.name, step.use, step.kind, step.home, step.inputs, manifest))
+    secret = _confidential(stops)
+    return [replace(stop, confidential=stop.name in secret) for stop in stops]
+
+
+def _confidential(stops: Sequence[Stop]) -> set[str]:
+    """Steps that hold a benchmark's questions which must not be shown, or what came of them."""
+    found: set[str] = set()
+    private = {
+        str(benchmark["name"])
+        for stop in stops
+        if stop.manifest is not None and stop.use == "score"
+        for benchmark in stop.manifest.identity.get("benchmarks", ())
+        if benchmark.get("private")
+    }
+    for stop in stops:
+        told = {} if stop.manifest is None else stop.manifest.identity
+        marked = bool(CONFIDENTIAL.search(str(told)))
+        if stop.kind == "source" and (marked or stop.use == LOCKED):
+            found.add(stop.name)
+        if stop.use == BENCHMARK and (marked or told.get("benchmark") in private):
+            found |= {stop.name, *(one.name for one in ancestors(stop, stops))}
+    for stop in stops:
+        rows = stop.inputs[:1] if stop.use == "decontaminate" else stop.inputs
+        if found & set(rows):
+            found.add(stop.name)
+    return found
 
 
 def ancestors(stop: Stop, stops: Sequence[Stop]) -> list[Stop]:
@@ -222,6 +247,14 @@ def ancestors(stop: Stop, stops: Sequence[Stop]) -> list[Stop]:
         stop = by_name[stop.inputs[0]]
         found.append(stop)
     return found
+
+
+def examined(stop: Stop, stops: Sequence[Stop]) -> bool:
+    """Whether a step belongs to an evaluation, and not to the data that the run makes."""
+    own = [stop, *ancestors(stop, stops)]
+    return any(one.use == BENCHMARK for one in own) or any(
+        other.use == BENCHMARK and stop in ancestors(other, stops) for other in stops
+    )
 
 
 def _first(stop: Stop, stops: Sequence[Stop], what: str) -> bool:

@@ -4,7 +4,7 @@ from tracecraft.publish import page_maps as maps
 from tracecraft.publish.page_charts import heading, percent
 from tracecraft.publish.page_facts import Facts
 from tracecraft.publish.page_html import Child, Html, Section, folded, joined, table, tag, text
-from tracecraft.publish.page_models import merges, scores
+from tracecraft.publish.page_models import gates, merges, scores
 from tracecraft.publish.page_pairs import (
     Cluster,
     Contamination,
@@ -95,10 +95,15 @@ def _contamination(one: Contamination) -> Html:
 
 def score_tables(facts: Facts) -> Section | None:
     """Every score table of the run."""
-    found = scores(facts)
-    if not found:
+    found, conditions = scores(facts), gates(facts)
+    if not found and not conditions:
         return None
-    parts = [joined(heading(one.step), maps.scores(one.rows)) for one in found]
+    parts = [joined(heading("Gates"), maps.gates(conditions))] if conditions else []
+    for one in found:
+        parts.append(joined(heading(one.step), maps.scores(one.rows)))
+        if one.differences:
+            note = "on the same problems, so that their difficulty cancels"
+            parts.append(joined(heading("Differences", note), maps.differences(one.differences)))
     lead = text("Each model on each benchmark, with its 95% interval.")
     return Section("scores", "Scores", lead, joined(*parts))
 

@@ -1,11 +1,12 @@
 """Figures over two dimensions: verdicts against verdicts, models on benchmarks, tensors."""
 
+import re
 from collections.abc import Sequence
 
 from tracecraft.publish.page_charts import percent, ruler, whisker
 from tracecraft.publish.page_facts import Agreement, ordered_outcomes
 from tracecraft.publish.page_html import Child, Html, folded, joined, table, tag, text
-from tracecraft.publish.page_models import Merged, Score, Tensor
+from tracecraft.publish.page_models import Difference, Gate, Merged, Score, Tensor
 
 CELL, LABEL = 15, 190
 """Units of a tensor's cell, and of the names beside the map."""
@@ -47,7 +48,7 @@ def agreeing(found: Agreement) -> tuple[int, int]:
 def scores(rows: Sequence[Score]) -> Html:
     """A figure a benchmark and metric: each model's value with its interval."""
     figures = []
-    for benchmark, metric in dict.fromkeys((row.benchmark, row.metric) for row in rows):
+    for benchmark, metric in _drawn(rows):
         part = [r for r in rows if (r.benchmark, r.metric) == (benchmark, metric)]
         if all(0 <= r.value <= 1 for r in part):
             title = tag("h4", benchmark, " ", tag("span", metric, class_="quiet"))
@@ -60,6 +61,50 @@ def scores(rows: Sequence[Score]) -> Html:
     ]  # fmt: skip
     head = ["model", "benchmark", "metric", "value", "low", "high", "problems", "samples"]
     return joined(*figures, folded("All numbers", table(head, numbers)))
+
+
+def _drawn(rows: Sequence[Score]) -> list[tuple[str, str]]:
+    """What is drawn of each benchmark: means, votes, pass@k of its largest k, contamination."""
+    chosen = []
+    for benchmark, metric in dict.fromkeys((row.benchmark, row.metric) for row in rows):
+        name, _, k = metric.partition("@")
+        ks = [
+            int(other.metric.partition("@")[2])
+            for other in rows
+            if other.benchmark == benchmark and re.fullmatch(r"pass@\d+", other.metric)
+        ]
+        largest = name == "pass" and k.isdigit() and int(k) == max(ks)
+        if name in ("avg", "maj", "contamination") or largest:
+            chosen.append((benchmark, metric))
+    return chosen
+
+
+def differences(rows: Sequence[Difference]) -> Html:
+    """Paired differences: whiskers around the middle, which is no difference."""
+    ends = [abs(v) for r in rows for v in (r.value, r.low, r.high) if v is not None]
+    most = max(0.01, *ends)
+    lines = []
+    for row in rows:
+        place = [None if v is None else (v / most + 1) / 2 for v in (row.low, row.high)]
+        told = f"{100 * row.value:+.1f} points"
+        if row.low is not None and row.high is not None:
+            told += f" [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"
+        name = tag("span", tag("b", f"{row.model} − {row.other}"), tag(
+            "span", f"{row.benchmark} {row.metric}", class_="quiet"), class_="name")  # fmt: skip
+        drawn = whisker((row.value / most + 1) / 2, place[0], place[1])
+        lines.append(tag("li", name, drawn, tag("span", told, class_="count")))
+    scale = ruler(f"−{100 * most:.1f}", "0", f"+{100 * most:.1f}")
+    return tag("ol", *lines, scale, class_="intervals")
+
+
+def gates(rows: Sequence[Gate]) -> Html:
+    """A table of conditions, and whether they hold."""
+    cells: list[list[Child]] = [
+        [r.gate, r.model, f"{r.value:.4g}", tag("span", "holds" if r.holds else "does not hold",
+         class_=f"chip b-{'correct' if r.holds else 'incorrect'}")]
+        for r in rows
+    ]  # fmt: skip
+    return table(["gate", "model", "value", ""], cells)
 
 
 def _score(row: Score) -> Html:

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,6 +13,8 @@ from tracecraft.errors import StoreError
 from tracecraft.publish.page_facts import Facts
 
 SCORES = "scores.parquet"
+DIFFERENCES = "differences.parquet"
+GATES = "gates.json"
 MERGE = "merge.json"
 _NEEDED = ("benchmark", "model", "metric", "value")
 _LAYER = re.compile(r"^(?:.*?\.)?(?:layers|h|blocks|block)\.(\d+)\.(.+)$")
@@ -32,11 +35,35 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """What one model has more than another, on the same problems."""
+
+    benchmark: str
+    metric: str
+    model: str
+    other: str
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Scores:
-    """The score table that a step wrote."""
+    """The score table that a step wrote, and its paired comparisons."""
 
     step: str
     rows: list[Score]
+    differences: list[Difference]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A condition that the recipe makes."""
+
+    gate: str
+    model: str
+    value: float
+    holds: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +111,28 @@ def scores(facts: Facts) -> list[Scores]:
             if lacking:
                 raise StoreError(f"{path}: has no column {', '.join(lacking)}")
             rows = [_score(row) for row in table.iter_rows(named=True) if row["value"] is not None]
-            found.append(Scores(stop.name, rows))
+            found.append(Scores(stop.name, rows, _differences(path.with_name(DIFFERENCES))))
+    return found
+
+
+def _differences(path: Path) -> list[Difference]:
+    if not path.is_file():
+        return []
+    names = [one.name for one in fields(Difference)]
+    rows = pl.read_parquet(path).select(names).iter_rows(named=True)
+    return [Difference(**row) for row in rows if row["value"] is not None]
+
+
+def gates(facts: Facts) -> list[Gate]:
+    """Every gate of the run, also of a gate job that one of them stopped."""
+    found = []
+    for stop in facts.stops:
+        for folder in ("output", "output.half") if stop.use == "gate" else ():
+            path = stop.home / folder / GATES
+            if path.is_file():
+                told = orjson.loads(path.read_bytes())
+                found += [Gate(g["gate"], g["model"], g["value"], g["holds"]) for g in told]
+                break
     return found
 
 
@@ -124,7 +172,7 @@ def merges(facts: Facts) -> list[Merged]:
 def _merged(step: str, inputs: tuple[str, ...], told: dict[str, Any]) -> Merged:
     return Merged(
         step=step,
-        method=told["method"],
+        method=_method(told["method"]),
         models=inputs or tuple(str(m).rpartition("/")[2] for m in told["models"]),
         share=told["share"],
         delta=told["delta"],
@@ -132,6 +180,14 @@ def _merged(step: str, inputs: tuple[str, ...], told: dict[str, Any]) -> Merged:
         tensors=list(_tensors(told["tensors"])),
         notes=tuple(told["notes"]),
     )
+
+
+def _method(told: Any) -> str:
+    """A method and what it was told: `arcee_fusion, mode exact`."""
+    if not isinstance(told, dict):
+        return str(told)
+    said = {k: v for k, v in told.items() if k not in ("use", "version") and v not in (None, {})}
+    return ", ".join([str(told.get("use")), *(f"{k} {v}" for k, v in said.items())])
 
 
 def _tensors(rows: Sequence[dict[str, Any]]) -> Iterator[Tensor]:

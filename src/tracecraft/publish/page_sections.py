@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from tracecraft.publish.page_charts import Fall, bracket, percent, waterfall
-from tracecraft.publish.page_facts import WHOLE, Facts, Stop, ancestors
+from tracecraft.publish.page_facts import WHOLE, Facts, Stop, ancestors, examined
 from tracecraft.publish.page_findings import duplicates, leaks, merge_maps, score_tables
 from tracecraft.publish.page_html import Child, Html, Section, folded, joined, table, tag, text
 from tracecraft.publish.page_verdicts import agreement, difficulty, tokens, verdicts
@@ -29,7 +29,8 @@ def sections(facts: Facts, why: Mapping[str, str]) -> Iterator[Section]:
 def funnel(facts: Facts, why: Mapping[str, str]) -> Section | None:
     """What each rule took of each domain."""
     panels = []
-    for root in facts.stops:
+    own = [stop for stop in facts.stops if not examined(stop, facts.stops)]
+    for root in own if any(stop.columns for stop in own) else facts.stops:
         if root.inputs or root.kind == "job":
             continue
         line = [s for s in facts.stops if s is root or root in ancestors(s, facts.stops)]
@@ -105,20 +106,31 @@ def _steps(facts: Facts) -> Html:
 def headline(facts: Facts) -> Html:
     """The run in one sentence."""
     tables = [s for s in facts.stops if s.kind != "job" and s.manifest is not None]
+    tables = [s for s in tables if not examined(s, facts.stops)] or tables
     if not tables:
         return text("Nothing has finished yet.")
     read = {s.inputs[0] for s in tables if s.inputs}
     ends = [s for s in tables if s.name not in read]
-    began = sum(s.manifest.rows_out for s in tables if not s.inputs and s.manifest)
-    kept = sum(s.manifest.rows_out for s in ends if s.manifest)
-    words = [f"{began:,} {tables[0].unit}"]
-    if facts.traces.height and tables[0].unit != "traces":
-        words.append(f"became {facts.traces.height:,} traces")
+    words = _amount([s for s in tables if not s.inputs])
+    if facts.traces.height and any(not s.inputs and s.unit == "problems" for s in tables):
+        words += f" became {_count(facts.traces.height, 'traces')}"
     if facts.passed:
         rate = facts.passed[0].rate
-        words.append(f"of which {percent(rate.value)} {bracket(rate)} are correct")
-    unit = ends[-1].unit if ends else "rows"
-    return text(f"{' '.join(words)}; {kept:,} {unit} stayed.")
+        words += f", of which {percent(rate.value)} {bracket(rate)} are correct"
+    stayed = _amount([s for s in ends if s.inputs])
+    return text(f"{words}; {stayed} stayed." if stayed else f"{words}.")
+
+
+def _amount(stops: list[Stop]) -> str:
+    """Rows by what they are: `16 problems and 8 traces`."""
+    found: dict[str, int] = {}
+    for stop in stops:
+        found[stop.unit] = found.get(stop.unit, 0) + sum(stop.domains.values())
+    return " and ".join(_count(rows, unit) for unit, rows in found.items())
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number:,} {unit.removesuffix('s') if number == 1 else unit}"
 
 
 def figures(facts: Facts) -> Html | None:
