@@ -1,7 +1,7 @@
 """A card: YAML header and text, put into a README that may be somebody else's already.
 
 Ours is what stands between two markers and the header's keys that nobody changed since we wrote
-them; everything else in the file stays as it is, to the byte.
+them; everything else in the file stays as it is, but for line ends, which become those of Unix.
 """
 
 import json
@@ -23,6 +23,8 @@ BLOCK = re.compile(r"(?m)^(?=[^\s#\-][^\n]*:)")
 PLAIN = re.compile(r"[A-Za-z](?:[\w./@+*-]| (?=\w))*")
 """Texts that need no quotes; `NOT_TEXT` are those that YAML 1.1 takes for something else."""
 NOT_TEXT = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+"""What YAML allows in no text as it is, beyond what JSON escapes."""
 KEY = re.compile(r"[\"']?([^\s\"':][^\"':]*)[\"']?\s*:")
 
 
@@ -134,5 +136,9 @@ def _entry(head: str, inner: Any, indent: str) -> Iterator[str]:
 def _scalar(value: Any) -> str:
     if isinstance(value, str):
         plain = PLAIN.fullmatch(value) and value.lower() not in NOT_TEXT
-        return value if plain else json.dumps(value, ensure_ascii=False)
-    return json.dumps(value)
+        if plain:
+            return value
+        quoted = json.dumps(value, ensure_ascii=False)
+        return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted)
+    text = json.dumps(value)  # YAML 1.1 knows a power of ten only behind a point
+    return text.replace("e", ".0e") if isinstance(value, float) and "." not in text else text
