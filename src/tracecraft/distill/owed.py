@@ -62,6 +62,10 @@ class Owed:
             free -= 1
             yield self._fresh.popleft()
 
+    def tries(self, holder: Hashable) -> bool:
+        """Whether an engine is trying suspects, and should get nothing else."""
+        return holder in self._trials
+
     def died(self, holder: Hashable, held: Iterable[Asked]) -> Asked | None:
         """An engine died: what it held is owed again. The one that is to blame, once known."""
         held = list(held)

@@ -23,8 +23,17 @@ Results = queue.SimpleQueue[tuple[Request, Completion] | BaseException]
 class Keeper(Protocol):
     """Whoever started the servers, and starts them again."""
 
+    async def begin(self, client: Any) -> None:
+        """Start them, and come back when all answer."""
+
+    async def end(self) -> None:
+        """Look after them no more."""
+
     async def fell(self, server: Throttle) -> bool:
         """Whether the server's process has just died, which takes a moment to show."""
+
+    def answered(self) -> None:
+        """Note that one of them works."""
 
 
 class Pool:
@@ -143,6 +152,8 @@ class Round:
             pool.answered += 1
             pool.silent_since = None
             server.answered()
+            if pool.keeper is not None:
+                pool.keeper.answered()
             self.results.put((asked.request, outcome))
         elif fell:
             self.fallen.setdefault(server, []).append(asked)
@@ -221,7 +232,8 @@ def _none_left(servers: Sequence[Throttle]) -> str:
     lines = [first, *(f"  also   {other}" for other in others[:3])]
     if ": 404" in first and models:
         lines.append(f"  known  {', '.join(models[:10])}")
-    lines.append(f"  next   {_advice(first)}")
+    if "  next " not in first:
+        lines.append(f"  next   {_advice(first)}")
     return "\n".join(lines)
 
 

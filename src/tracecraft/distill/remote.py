@@ -109,7 +109,7 @@ class Remote(Engine, use="remote", version=1):
             model=self.served_as or self.model,
             chat=not self.tokenizer,
             extra=self.extra,
-            count=_counter(self._tokenizer()) if self.tokenizer else None,
+            count=counter(self._tokenizer()) if self.tokenizer else None,
             answer_seconds=self.answer_seconds,
             secret=key.strip(),
         )
@@ -120,7 +120,9 @@ class Remote(Engine, use="remote", version=1):
             yield session
 
 
-def _counter(tokenizer: Any) -> Callable[[str], list[int]]:
+def counter(tokenizer: Any) -> Callable[[str], list[int]]:
+    """Text to tokens, nothing added."""
+
     def tokens(text: str) -> list[int]:
         found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
         return found
