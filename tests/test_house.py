@@ -48,6 +48,7 @@ WRITERS = {"store", "history", "segment", "publish", "merge", "cli"} | {
     "train/trl",  # the log of its workers
     "evaluate/leaks",  # a job fills its folder
     "evaluate/score",
+    "distill/child",  # the log of an engine's process
     "distill/embedded",  # unpacks a teacher into the cache
     "verify/selftest",  # tries what its own sandbox forbids
 }
