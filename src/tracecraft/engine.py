@@ -105,8 +105,8 @@ class Engine(Plugin, kind="engine"):
 
     @property
     def gpus(self) -> int:
-        """How many GPUs it takes, for the account of what it costs; 1 where it runs on none."""
-        return 1
+        """How many GPUs of this machine it takes."""
+        return 0
 
     @property
     def takes_model(self) -> bool:
@@ -151,6 +151,7 @@ Engine.known.update(
         "vllm": "tracecraft.distill.vllm",
         "transformers": "tracecraft.distill.hf",
         "remote": "tracecraft.distill.remote",
+        "serve": "tracecraft.distill.serve",
         "replay": "tracecraft.distill.replay",
     }
 )
