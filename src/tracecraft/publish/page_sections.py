@@ -69,14 +69,7 @@ def _falls(line: list[Stop], domain: str, why: Mapping[str, str], *, alone: bool
             what = "traces" if stop.unit == "examples" else stop.unit
             each = f"×{before / have:.3g}" if have and before > have else ""
             scale = before
-            yield Fall(
-                what,
-                each or f"of {stop.name}" if stop.name != what else "",
-                0,
-                before,
-                scale,
-                "total",
-            )
+            yield Fall(what, each, 0, before, scale, "total")
         unit, left = stop.unit, before
         for rule, rows in rules.items():
             reason = why.get(f"{stop.name}:{rule}", "")

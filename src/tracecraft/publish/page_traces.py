@@ -52,6 +52,8 @@ class _Pool:
     files: tuple[pl.LazyFrame, ...]
     kept: pl.Series | None
     """None: rows that were dropped. Else the ids of those of the rows that stayed."""
+    secret: bool
+    """None of them may be shown."""
 
 
 def sample(facts: Facts, most: int) -> Sample:
@@ -77,7 +79,7 @@ def _pools(facts: Facts) -> Iterable[_Pool]:
     stops = [stop for stop in facts.stops if stop.kind != "job" and stop.columns]
     for stop in stops:
         if stop.ledgers:
-            yield _Pool(stop.name, tuple(stop.ledgers), None)
+            yield _Pool(stop.name, tuple(stop.ledgers), None, stop.confidential)
     read = {stop.inputs[0] for stop in stops if stop.inputs}
     for stop in stops:
         if stop.name in read:
@@ -86,7 +88,7 @@ def _pools(facts: Facts) -> Iterable[_Pool]:
         names = [n for n in ("trace_id", "problem_id") if n in stop.columns and n in told.columns]
         if names:
             ids = stop.scan(names[0]).collect()[names[0]].unique()
-            yield _Pool(stop.name, _files(told), ids)
+            yield _Pool(stop.name, _files(told), ids, stop.confidential)
 
 
 def _telling(stop: Stop, stops: Sequence[Stop]) -> Stop:
@@ -121,7 +123,9 @@ def _light(pool: _Pool, number: int, file: int) -> pl.DataFrame:
         for row in rows.select(told).unique().iter_rows(named=True)
         if hidden(row)
     }
-    flags = [row in secrets for row in rows.select(told).iter_rows()] if secrets else None
+    flags = [pool.secret] * rows.height
+    if secrets and not pool.secret:
+        flags = [row in secrets for row in rows.select(told).iter_rows()]
     key = next((n for n in ("trace_id", "problem_id") if n in rows.columns), "row")
     return rows.select(
         "row",
@@ -129,7 +133,7 @@ def _light(pool: _Pool, number: int, file: int) -> pl.DataFrame:
         pl.col(key).cast(pl.String).hash(SEED).alias("lot"),
         pl.lit(number).alias("pool"),
         pl.lit(file).alias("file"),
-        pl.Series("hidden", flags or [False] * rows.height, dtype=pl.Boolean),
+        pl.Series("hidden", flags, dtype=pl.Boolean),
     )
 
 

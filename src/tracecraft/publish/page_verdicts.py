@@ -10,7 +10,7 @@ from tracecraft.publish.page_charts import (
     legend,
     percent,
 )
-from tracecraft.publish.page_facts import Facts
+from tracecraft.publish.page_facts import Facts, hidden
 from tracecraft.publish.page_html import Child, Html, Section, folded, joined, table, tag, text
 from tracecraft.publish.page_maps import agreement as matrix
 
@@ -109,8 +109,11 @@ def _statements(facts: Facts, ids: list[str]) -> dict[str, str]:
             continue
         lacking = [one for one in ids if one not in found]
         if lacking:
-            rows = stop.scan("problem_id", "statement").filter(pl.col("problem_id").is_in(lacking))
-            found |= dict(rows.unique("problem_id").collect(engine="streaming").iter_rows())
+            rows = stop.scan("problem_id", "statement", "source")
+            rows = rows.filter(pl.col("problem_id").is_in(lacking)).unique("problem_id")
+            for row in rows.collect(engine="streaming").iter_rows(named=True):
+                if not hidden(row):
+                    found[row["problem_id"]] = row["statement"]
     return found
 
 
