@@ -1,15 +1,41 @@
-"""Commands over models: merge two checkpoints, or carry out a mergekit file."""
+"""Commands over models: train a branch; merge two checkpoints, or carry out a mergekit file."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.live import Live
 from rich.text import Text
 
-from tracecraft.cli.app import AsJson, app, stderr
+from tracecraft.cli.app import RUNS, AsJson, Limit, RecipeFile, Sets, StoreFolder, app, run, stderr
 from tracecraft.cli.show import print_json_line
-from tracecraft.errors import UsageError
+from tracecraft.errors import UsageError, did_you_mean
+
+
+@app.command()
+def train(
+    recipe: RecipeFile,
+    branch: Annotated[str, typer.Option(help="Which branch of the recipe.")],
+    export: Annotated[
+        Literal["llamafactory", "axolotl"] | None,
+        typer.Option(help="Write what that program trains from, and train nothing."),
+    ] = None,
+    sets: Sets = None,
+    limit: Limit = None,
+    store: StoreFolder = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Train one branch, with what it needs first; run it again to resume."""
+    from tracecraft.recipe import load_recipe
+    from tracecraft.train.branch import Train
+
+    known = load_recipe(recipe, sets or (), limit)
+    branches = [step.name for step in known.steps if isinstance(step.part, Train)]
+    if branch not in branches:
+        raise UsageError(f"{recipe}: no branch {branch!r}" + did_you_mean(branch, branches))
+    section = "branches" if branch in known.sections.get("branches", ()) else "stages"
+    chosen = [f"{section}.{branch}.trainer={{use: {export}}}"] if export else []
+    run(recipe, [*(sets or ()), *chosen], branch, limit, store, None, as_json)
 
 
 @app.command()
