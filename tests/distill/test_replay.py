@@ -1,3 +1,6 @@
+import json
+import tracemalloc
+
 import pytest
 
 from tracecraft.distill.engine import Completion, Engine, Request, Sampling
@@ -61,7 +64,9 @@ def test_a_recording_counts_by_its_content(recording, tmp_path):
         ("{", r"said.jsonl:2: is not JSON"),
         ("[]", r"said.jsonl:2: names no statement"),
         ('{"answers": []}', r"said.jsonl:2: names no statement"),
+        ('{"statement": 7, "answers": []}', r"said.jsonl:2: names no statement"),
         ('{"statement": "x", "answers": [3]}', r"said.jsonl:2: an answer is"),
+        ('{"prompt": "x", "answers": {"text": "", "finish": "end"}}', r"2: finish is one of"),
     ],
 )
 def test_a_line_that_is_no_answer_is_named(recording, line, why):
@@ -74,3 +79,23 @@ def test_a_line_that_is_no_answer_is_named(recording, line, why):
 def test_a_recording_that_is_not_there_is_said_before_anything_runs(tmp_path):
     with pytest.raises(RecipeError, match="path: there is no file"):
         Engine.bind({"use": "replay", "path": str(tmp_path / "none.jsonl")})
+
+
+def test_a_long_recording_stays_on_disk(tmp_path):
+    path = tmp_path / "said.jsonl"
+    with path.open("w") as file:
+        for i in range(300):
+            file.write(json.dumps({"statement": f"problem {i}.", "answers": ["x" * 20_000] * 4}))
+            file.write("\n")
+    tracemalloc.start()
+    said = say(Replay(path=path), *((f"Q problem {i}. A", i % 4) for i in range(0, 300, 50)))
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [len(c.text) for c in said] == [20_000] * 6
+    assert held < 2_000_000 < path.stat().st_size / 10
+
+
+def test_a_prompt_recorded_twice_has_the_answers_of_both(tmp_path):
+    path = tmp_path / "said.jsonl"
+    path.write_text('{"prompt": "p", "answers": ["a"]}\n{"prompt": "p", "answers": ["b", "c"]}\n')
+    assert [c.text for c in say(Replay(path=path), *(("p", i) for i in range(3)))] == list("abc")

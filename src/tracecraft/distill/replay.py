@@ -13,6 +13,7 @@ from tracecraft import yaml
 from tracecraft.distill.engine import Completion, Engine, Request, Session
 from tracecraft.errors import DataError
 from tracecraft.plugin import Volatile, file_digest
+from tracecraft.schema import FINISHES
 
 
 class Replay(Engine, use="replay"):
@@ -57,14 +58,18 @@ class Recording:
         self.answers = answers
         self.seconds = seconds
         self._around: tuple[str, str] = ("", "")
+        self._last: tuple[str, Sequence[Completion] | None] = ("", None)
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion]]:
         for request in requests:
-            time.sleep(self.seconds)
+            if self.seconds:
+                time.sleep(self.seconds)
             yield request, self._say(request)
 
     def _say(self, request: Request) -> Completion:
-        said = self._find(request.prompt)
+        if self._last[0] != request.prompt or self._last[1] is None:
+            self._last = (request.prompt, self._find(request.prompt))
+        said = self._last[1]
         if said is None:
             return _failed("nothing is recorded for this problem")
         if request.index >= len(said):
@@ -92,33 +97,67 @@ class Recording:
         return self.answers[within]
 
 
-def load_answers(path: Path) -> dict[str, list[Completion]]:
+def load_answers(path: Path) -> Mapping[str, Sequence[Completion]]:
     """Statement or prompt → its recorded answers.
 
     Raises:
         DataError: the file, or a line of it, is not a recording.
     """
-    if path.suffix in {".yaml", ".yml"}:
-        told = yaml.load(path, DataError)
-        if not isinstance(told, Mapping):
-            raise DataError(f"{path}: must map a statement to its answers")
-        return {str(asked): _answers(said, f"{path}: {asked!r}") for asked, said in told.items()}
-    answers: dict[str, list[Completion]] = {}
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    for number, line in enumerate(lines, 1):
-        where = f"{path}:{number}"
+    if path.suffix not in {".yaml", ".yml"}:
+        return _Lines(path)
+    told = yaml.load(path, DataError)
+    if not isinstance(told, Mapping):
+        raise DataError(f"{path}: must map a statement to its answers")
+    return {str(asked): _answers(said, f"{path}: {asked!r}") for asked, said in told.items()}
+
+
+class _Lines(Mapping[str, Sequence[Completion]]):
+    """A recording in JSON lines: in memory what was asked, on disk what was said.
+
+    A recording of long traces is larger than memory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.places: dict[str, list[tuple[int, int]]] = {}
+        """By what was asked: where each of its lines begins, and its length in bytes."""
+        offset = 0
         try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise DataError(f"{where}: is not JSON: {error}") from None
-        if not isinstance(row, dict) or not {"statement", "prompt"} & row.keys():
-            raise DataError(f"{where}: names no statement and no prompt")
-        asked = row["prompt"] if "prompt" in row else row["statement"]
-        answers.setdefault(asked, []).extend(_answers(row.get("answers"), where))
-    return answers
+            with path.open("rb") as file:
+                for number, line in enumerate(file, 1):
+                    asked, _ = _read(line, f"{path}:{number}")
+                    self.places.setdefault(asked, []).append((offset, len(line)))
+                    offset += len(line)
+        except OSError as error:
+            raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+
+    def __getitem__(self, asked: str) -> Sequence[Completion]:
+        answers: list[Completion] = []
+        with self.path.open("rb") as file:
+            for offset, length in self.places[asked]:
+                file.seek(offset)
+                answers += _read(file.read(length), f"{self.path}: at byte {offset}")[1]
+        return answers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __contains__(self, asked: object) -> bool:
+        return asked in self.places
+
+
+def _read(line: bytes, where: str) -> tuple[str, list[Completion]]:
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{where}: is not JSON: {error}") from None
+    asked = row.get("prompt", row.get("statement")) if isinstance(row, dict) else None
+    if not isinstance(asked, str):
+        raise DataError(f"{where}: names no statement and no prompt")
+    return asked, _answers(row.get("answers"), where)
 
 
 def _answers(said: Any, where: str) -> list[Completion]:
@@ -130,9 +169,12 @@ def _answer(said: Any, where: str) -> Completion:
     if isinstance(said, str):
         return Completion(said, "stop", completion_tokens=len(said.split()))
     if isinstance(said, Mapping) and isinstance(said.get("text"), str):
+        finish = said.get("finish", "stop")
+        if finish not in FINISHES:
+            raise DataError(f"{where}: finish is one of {', '.join(FINISHES)}, not {finish!r}")
         return Completion(
             said["text"],
-            said.get("finish", "stop"),
+            finish,
             said.get("prompt_tokens", 0),
             said.get("completion_tokens", len(said["text"].split())),
         )
