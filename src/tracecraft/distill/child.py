@@ -93,6 +93,14 @@ def log_folder(wanted: Path | None) -> Iterator[Path]:
         rmtree(folder, ignore_errors=True)
 
 
+def visible_gpus() -> list[str]:
+    """The GPUs of this machine that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    told = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if told is not None:
+        return [gpu for gpu in told.split(",") if gpu.strip()]
+    return [str(i) for i in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))]
+
+
 def gpu_groups(replicas: int, size: int) -> list[str | None]:
     """The GPUs of each replica, as CUDA_VISIBLE_DEVICES takes them; None leaves all as it is.
 
@@ -101,12 +109,7 @@ def gpu_groups(replicas: int, size: int) -> list[str | None]:
     Raises:
         EngineError: there are fewer GPUs than that.
     """
-    told = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if told is None:
-        count = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-        gpus = [str(i) for i in range(count)]
-    else:
-        gpus = [gpu for gpu in told.split(",") if gpu.strip()]
+    gpus = visible_gpus()
     replicas = replicas or max(1, len(gpus) // size)
     if not gpus or replicas == 1:
         return [None] * replicas

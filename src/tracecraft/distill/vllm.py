@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tracecraft.distill.child import gpu_groups, log_folder
+from tracecraft.distill.child import gpu_groups, log_folder, visible_gpus
 from tracecraft.distill.engine import Session
 from tracecraft.distill.replicas import Replica, Replicas
 from tracecraft.distill.weights import Weights
@@ -71,8 +71,7 @@ class Vllm(Weights, use="vllm", version=1):
     @property
     def gpus(self) -> int:
         size = self.tensor_parallel * self.pipeline_parallel
-        groups = gpu_groups(self.replicas, size)
-        return size * len(groups) if len(groups) == 1 or groups[0] is not None else 1
+        return size * len(gpu_groups(self.replicas, size)) if visible_gpus() else 0
 
     def altered(self) -> dict[str, Any]:
         return {k: v for k, v in self.options.items() if k not in _FOR_SPEED}
