@@ -138,7 +138,7 @@ def _environment(p: "Parser") -> Node:
         _skip_braces(p)
     rows: list[list[Node]] = [[]]
     while p.kind() != "end":
-        if p.accept("&"):
+        if p.accept("&") or (name == "cases" and p.accept(",")):
             continue
         if p.accept("\\"):
             rows.append([])

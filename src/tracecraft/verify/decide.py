@@ -5,7 +5,6 @@ from fractions import Fraction
 from functools import lru_cache
 
 from tracecraft.verify.compare import compared
-from tracecraft.verify.dates import day, weekday
 from tracecraft.verify.evaluate import exact
 from tracecraft.verify.grammar import Unparsed, parsed
 from tracecraft.verify.guards import refused
@@ -13,11 +12,12 @@ from tracecraft.verify.nodes import Node, Text, walk
 from tracecraft.verify.normalise import normalised
 from tracecraft.verify.ruling import OPEN, Ruling, both, no, unsure, yes
 from tracecraft.verify.units import compound, converted, split_unit
+from tracecraft.verify.wordings import clocks, days, several_options
 from tracecraft.verify.words import (
     SCALES,
     bare,
     choice,
-    clock,
+    digitised,
     parts,
     said,
     spelled,
@@ -63,7 +63,17 @@ def decided(reference: str, answer: str) -> Ruling:
     left, right = literal(a), literal(b)
     if left is not None and right is not None:
         return _numbers(left, right)
-    for rule in (_large, _parts, _letters, _clocks, _days, _counted, _spoken, _measured):
+    for rule in (
+        _large,
+        _parts,
+        several_options,
+        _letters,
+        clocks,
+        days,
+        _counted,
+        _spoken,
+        _measured,
+    ):
         ruling = rule(a, b)
         if ruling is not None:
             break
@@ -146,40 +156,6 @@ def _letters(a: str, b: str) -> Ruling | None:
     return None
 
 
-def _clocks(a: str, b: str) -> Ruling | None:
-    left, right = clock(a), clock(b)
-    for time, other in ((left, b), (right, a)):
-        number = literal(other)
-        if time is not None and number is not None:
-            full = time[1:3] == (0, 0) and number[0] == time[0]
-            return yes("clock", "full hour") if full else no("clock")
-    if left is None or right is None:
-        return None
-    if left[:3] != right[:3]:
-        (late, early) = sorted((left, right), key=lambda t: t[0] + 24 * (t[0] == 0), reverse=True)
-        half = "pm" if late[0] else "am"  # 15:30 and 3:30 p.m., 0:30 and 12:30 a.m.
-        same = abs(left[0] - right[0]) == 12 and left[1:3] == right[1:3] and not late[3]
-        if same and early[3]:
-            return yes("clock") if early[3] == half else no("clock")
-        return unsure("a clock of 24 hours") if same else no("clock")
-    if left[3] and right[3]:
-        return yes("clock") if left[3] == right[3] else no("clock")
-    return yes("clock", "half of the day") if left[3] != right[3] else yes("clock")
-
-
-def _days(a: str, b: str) -> Ruling | None:
-    """Days of the calendar or of the week, however they are written."""
-    names = weekday(bare(a)), weekday(bare(b))
-    if names[0] is not None and names[1] is not None:
-        return yes("day") if names[0] == names[1] else no("day")
-    left, right = day(bare(a)), day(bare(b))
-    if left is None or right is None:
-        return None
-    if left[1:] != right[1:] or (None not in (left[0], right[0]) and left[0] != right[0]):
-        return no("day")
-    return yes("day") if left[0] == right[0] else yes("day", "year")
-
-
 def _counted(a: str, b: str) -> Ruling | None:
     """`5 red, 3 blue`: what is counted goes with its number, in any order."""
     sides = [_COUNT_JOINT.split(bare(text).strip()) for text in (a, b)]
@@ -199,6 +175,9 @@ def _spoken(a: str, b: str) -> Ruling | None:
     """Answers in words: equal once they are brought into one form."""
     for words, other in ((a, b), (b, a)):
         value = spelled(words) if _WORD.search(words) else None
+        digits = digitised(words) if value is None and _WORD.search(words) else None
+        if digits is not None and any(c.isdigit() for c in other):
+            return _measured(digits, other) if words is a else _measured(other, digits)
         tree = None if value is None else _tree(split_unit(other)[0])
         number = None if tree is None else exact(tree)
         if number is not None:

@@ -150,15 +150,18 @@ def _one_of(single: Node, several: list[Labelled], compare: Compare) -> Ruling |
 
 
 def _grouped(node: Node) -> list[list[Node]] | None:
-    """`p=5,q=2;p=7,q=2`: groups of labelled values between semicolons."""
-    if not isinstance(node, Listing) or ";" not in node.joints or "," not in node.joints:
+    """`p=5,q=2;p=7,q=2`: groups of values between semicolons; labelled, also between `or`."""
+    if not isinstance(node, Listing) or not {";", "or"} & {*node.joints} or "," not in node.joints:
         return None
-    groups: list[list[Node]] = [[]]
+    groups: list[list[Labelled]] = [[]]
     for item, joint in zip(node.items, (*node.joints, ""), strict=True):
-        groups[-1].append(labelled(item)[1])
-        if joint == ";":
+        groups[-1].append(labelled(item))
+        if joint in {";", "or"}:
             groups.append([])
-    return groups if len({len(g) for g in groups}) == 1 else None
+    names = {tuple(name for name, _ in g) for g in groups}
+    if "or" in node.joints and (len(names) > 1 or None in next(iter(names))):
+        return None
+    return [_plain(g) for g in groups] if len({len(g) for g in groups}) == 1 else None
 
 
 def _regrouped(node: Node) -> Node:

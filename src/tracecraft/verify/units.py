@@ -166,6 +166,9 @@ def _dimensions(unit: str) -> tuple[dict[str, int], Fraction] | None:
             return None
         power = int(exponent or 1) * (-1 if place else 1)
         dimension, factor = _UNITS[base]
+        if dimension == "volume":  # a litre is a thousandth of a cubic metre
+            dimension, factor = "length", factor / 1000
+            powers[dimension] = powers.get(dimension, 0) + 2 * power
         powers[dimension] = powers.get(dimension, 0) + power
         size *= factor**power
     return powers, size

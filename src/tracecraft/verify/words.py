@@ -6,7 +6,18 @@ from functools import lru_cache
 
 from tracecraft.verify.dates import MONTHS
 
-__all__ = ["SCALES", "bare", "choice", "clock", "parts", "said", "spelled", "without_letter"]
+__all__ = [
+    "SCALES",
+    "bare",
+    "choice",
+    "clock",
+    "digitised",
+    "options",
+    "parts",
+    "said",
+    "spelled",
+    "without_letter",
+]
 
 _WRAPPER = re.compile(
     r"\\(?:text|mathrm|mbox|textrm|textbf|textit|textnormal|mathbf|operatorname|emph|hbox|textsf"
@@ -31,6 +42,9 @@ _SAME = {
     "does not exist": "undefined", "dne": "undefined", "diverges": "undefined",
     "infinite": "infinitely many", "infinity": "infinitely many", "infty": "infinitely many",
     "infinitely many solutions": "infinitely many", "an infinite number": "infinitely many",
+    "not enough information": "undetermined", "insufficient information": "undetermined",
+    "cannot be determined": "undetermined", "cannot determined": "undetermined",
+    "can not be determined": "undetermined", "not determined": "undetermined",
     "all real numbers": "reals", "all reals": "reals", "mathbb r": "reals", "real numbers": "reals",
     "set of all real numbers": "reals", "any real number": "reals",
     "да": "yes", "верно": "yes", "да верно": "yes", "нет": "no", "неверно": "no", "oui": "yes",
@@ -66,6 +80,10 @@ _ONES = [
     "eighteen",
     "nineteen",
 ]
+_ORDINALS = {
+    "first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7,
+    "eighth": 8, "ninth": 9, "tenth": 10, "eleventh": 11, "twelfth": 12, "twentieth": 20,
+}  # fmt: skip
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _PARTS = {
     "half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7,
@@ -145,12 +163,37 @@ def said(text: str) -> str:
     return _SAME.get(whole, whole)
 
 
+def digitised(text: str) -> str | None:
+    """`ten dollars` as `10 dollars`; None where no number in words stands before one word."""
+    *number, unit = bare(text).split() or [""]
+    if not number or not unit.isalpha() or unit in {"of", "or", "and"} or len(unit) < 3:
+        return None
+    value = spelled(" ".join(number))
+    return None if value is None or value.denominator > 1 else f"{value} {unit}"
+
+
+@lru_cache(maxsize=1 << 14)
+def options(text: str) -> frozenset[str] | None:
+    """The letters or Roman numerals of `A, C`, `I and III only`; None for anything else."""
+    plain = _ONLY.sub(" ", bare(text)).strip(" .,")
+    items = [i.strip(" ().") for i in re.split(r"\s*(?:,|;|&|\band\b)\s*", plain) if i.strip()]
+    if not items or not all(_OPTION.fullmatch(i) for i in items):
+        return None
+    return frozenset(items)
+
+
+_ONLY = re.compile(r"\b(?:only|both|options?|statements?|choices?)\b", re.IGNORECASE)
+_OPTION = re.compile(r"[A-H]|I{1,3}|IV|VI{0,3}")
+
+
 @lru_cache(maxsize=1 << 14)
 def spelled(text: str) -> Fraction | None:
     """The value of a number in English words: `twenty-one`, `two thirds`, `a half`."""
     words = re.sub(r"[-\s]+", " ", bare(text).lower()).replace(" and ", " ").split()
     if not words or len(words) > 12:
         return None
+    if len(words) == 1 and words[0] in _ORDINALS and words[0] != "half":
+        return Fraction(_ORDINALS[words[0]])
     part_of = _PARTS.get(words[-1].replace("halves", "half").rstrip("s"))
     if part_of is not None:
         top = Fraction(1) if words[:-1] in ([], ["a"]) else spelled(" ".join(words[:-1]))
