@@ -9,6 +9,7 @@ read again before it.
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +19,13 @@ from tracecraft.errors import StageError
 from tracecraft.publish.card import Card
 from tracecraft.publish.hub_client import (
     MOVED,
+    TRIES,
     Kind,
     client,
     faults,
     make_ready,
     patiently,
+    said,
     status_of,
     stopped,
 )
@@ -30,6 +33,8 @@ from tracecraft.publish.hub_client import (
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.hf_api import RepoFile
+
+log = logging.getLogger(__name__)
 
 CARD, RECORD = "README.md", "tracecraft.json"
 GROUP_FILES = 20
@@ -127,12 +132,14 @@ def push(
         StageError: the upload stopped. Push again: what was uploaded is kept.
     """
     api, where = client(), f"{bundle.kind} {bundle.repo}"
+    if dry_run:
+        state = _glance(api, bundle)
+        change = _compare(bundle, state)
+        return _pushed(bundle, api, change, None, created=state.head is None)
     try:
         for _ in range(LOOKS):
             state = _look(api, bundle)
             change = _compare(bundle, state)
-            if dry_run:
-                return _pushed(bundle, api, change, None, created=state.head is None)
             try:
                 commit = _send(api, bundle, state, change, told) if _any(change) else None
             except faults() as error:
@@ -170,14 +177,23 @@ def _pushed(
     )
 
 
-def _look(api: "HfApi", bundle: Bundle) -> _State:
+def _glance(api: "HfApi", bundle: Bundle) -> _State:
+    """As `_look`, but without patience: where the hub can't be asked, all would be new."""
+    try:
+        return _look(api, bundle, tries=1)
+    except faults() as error:
+        log.warning("%s: not compared with what is there: %s", bundle.repo, said(error))
+        return _State(None, {}, "", {})
+
+
+def _look(api: "HfApi", bundle: Bundle, tries: int = TRIES) -> _State:
     """What the repository holds now; nothing where there is none."""
     from huggingface_hub.errors import RepositoryNotFoundError
     from huggingface_hub.hf_api import RepoFile
 
     repo, kind, where = bundle.repo, bundle.kind, f"{bundle.kind} {bundle.repo}"
     try:
-        head = patiently(lambda: api.repo_info(repo, repo_type=kind).sha, where)
+        head = patiently(lambda: api.repo_info(repo, repo_type=kind).sha, where, tries)
     except RepositoryNotFoundError:
         return _State(None, {}, "", {})
 
@@ -189,11 +205,11 @@ def _look(api: "HfApi", bundle: Bundle) -> _State:
         if name not in files:
             return ""
         place = patiently(
-            lambda: api.hf_hub_download(repo, name, revision=head, repo_type=kind), where
+            lambda: api.hf_hub_download(repo, name, revision=head, repo_type=kind), where, tries
         )
         return Path(place).read_text(encoding="utf-8")
 
-    files = {one.path: one for one in patiently(tree, where)}
+    files = {one.path: one for one in patiently(tree, where, tries)}
     try:
         record = json.loads(text(RECORD) or "{}")
     except ValueError:

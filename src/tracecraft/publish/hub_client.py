@@ -21,22 +21,16 @@ TRANSIENT = {408, 429, 500, 502, 503, 504}
 MOVED = 412
 """Somebody else committed since we looked."""
 TRIES = 6
-LONGEST_WAIT = 60.0
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds; the hub's own Retry-After may ask for more."""
 LOGIN = "run `hf auth login`, or set HF_TOKEN to a token of huggingface.co/settings/tokens"
 
 
 def client() -> "HfApi":
-    """The hub's client, with its own progress bars and notes off.
-
-    Raises:
-        UsageError: the client is told to stay offline, or is not installed.
-    """
-    from huggingface_hub import HfApi, constants
+    """The hub's client, with its own progress bars and notes off."""
+    from huggingface_hub import HfApi
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    if constants.is_offline_mode():
-        raise UsageError("HF_HUB_OFFLINE is set\n  next   unset it to reach the hub")
     disable_progress_bars()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     return HfApi(library_name="tracecraft")
@@ -50,14 +44,14 @@ def faults() -> tuple[type[Exception], ...]:
     return (HfHubHTTPError, httpx2.HTTPError, ConnectionError, TimeoutError, RuntimeError)
 
 
-def patiently(call: Callable[[], Answer], what: str, first_wait: float = 1.0) -> Answer:
+def patiently(call: Callable[[], Answer], what: str, tries: int = TRIES) -> Answer:
     """What `call` returns, asked again while the hub is busy or the connection breaks.
 
     Raises:
         Exception: of `faults`, when the answer is final or patience is at its end.
     """
-    wait = first_wait
-    for left in range(TRIES - 1, -1, -1):
+    wait = FIRST_WAIT
+    for left in range(tries - 1, -1, -1):
         try:
             return call()
         except faults() as error:
@@ -66,7 +60,7 @@ def patiently(call: Callable[[], Answer], what: str, first_wait: float = 1.0) ->
                 raise
             asked = _retry_after(error)
             pause = wait if asked is None else asked
-            log.warning("%s: %s; again in %.0f s", what, told(error), pause)
+            log.warning("%s: %s; again in %.0f s", what, said(error), pause)
             time.sleep(pause)
             wait = min(2 * wait, LONGEST_WAIT)
     raise AssertionError("unreachable")
@@ -99,7 +93,7 @@ def _retry_after(error: Exception) -> float | None:
     return None
 
 
-def told(error: Exception) -> str:
+def said(error: Exception) -> str:
     """One line of what went wrong, without any token."""
     status = status_of(error)
     message = next(
@@ -108,8 +102,8 @@ def told(error: Exception) -> str:
     if not message:
         deepest = _chain(error)[-1] if status is None else error
         message = (str(deepest).strip().splitlines() or [type(deepest).__name__])[0]
-    said = f"the hub says {status}" if status is not None else "the hub cannot be reached"
-    return clean(f"{said}: {message}")
+    who = f"the hub says {status}" if status is not None else "the hub cannot be reached"
+    return clean(f"{who}: {message}")
 
 
 def clean(text: str) -> str:
@@ -125,7 +119,7 @@ def clean(text: str) -> str:
 def stopped(where: str, error: Exception) -> StageError:
     """The error of an upload that could not go on."""
     return StageError(
-        f"{where}: {told(error)}"
+        f"{where}: {said(error)}"
         "\n  next   push again: what was uploaded is kept, and nothing was half-published"
     )
 
@@ -137,9 +131,11 @@ def make_ready(api: "HfApi", repo: str, kind: Kind, *, private: bool) -> bool:
         UsageError: no token, a token that may not write, nobody who may make it.
         StageError: the hub cannot be reached.
     """
-    from huggingface_hub import get_token
+    from huggingface_hub import constants, get_token
 
     where = f"{kind} {repo}"
+    if constants.HF_HUB_OFFLINE:
+        raise UsageError(f"{where}: HF_HUB_OFFLINE is set\n  next   unset it to reach the hub")
     if not get_token():
         raise UsageError(f"{where}: no access token\n  next   {LOGIN}")
     try:
@@ -206,6 +202,6 @@ def _refused(where: str, error: Exception) -> StageError | UsageError:
         return UsageError(f"{where}: the hub does not accept the token\n  next   {LOGIN}")
     if status is not None and 400 <= status < 500 and status not in TRANSIENT:
         return UsageError(
-            f"{where}: not allowed: {told(error)}\n  next   take a token that may write there"
+            f"{where}: not allowed: {said(error)}\n  next   take a token that may write there"
         )
     return stopped(where, error)
