@@ -16,7 +16,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-KERNELS = ("jit.py", "sketch.py", "sha1.py", "grams.py")
+KERNELS = ("jit.py", "sketch.py", "sha1.py", "grams.py", "jsonscan.py")
 """The files that hold compiled code."""
 
 _I8, _I32, _I64, _I128 = (ir.IntType(bits) for bits in (8, 32, 64, 128))
@@ -104,6 +104,17 @@ def store64(typing: Any, address: Any, value: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def store8(typing: Any, address: Any, value: Any) -> Any:
+    """Write the lowest byte."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        _write(builder, builder.trunc(given[1], _I8), given[0], _I8)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def copy_block(typing: Any, source: Any, target: Any) -> Any:
     """Copy 64 bytes."""
 
@@ -150,6 +161,38 @@ def beyond_mask(typing: Any, address: Any) -> Any:
         return builder.bitcast(builder.icmp_signed("<", text, _all(0)), _I64)
 
     return types.uint64(types.uint64), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def halting_mask(typing: Any, address: Any) -> Any:
+    """Bit i: byte i of the 64 at the address ends a run of a JSON string: a quote, a backslash
+    or a control character.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        text = _read(builder, given[0], _BYTES)
+        marks = builder.or_(
+            builder.icmp_unsigned("==", text, _all(ord('"'))),
+            builder.icmp_unsigned("==", text, _all(ord("\\"))),
+        )
+        halts = builder.or_(marks, builder.icmp_unsigned("<", text, _all(32)))
+        return builder.bitcast(halts, _I64)
+
+    return types.uint64(types.uint64), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def byte_mask(typing: Any, address: Any, byte: Any) -> Any:
+    """Bit i: byte i of the 64 at the address is this one."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        text = _read(builder, given[0], _BYTES)
+        none = ir.Constant(_BYTES, ir.Undefined)
+        first = builder.insert_element(none, builder.trunc(given[1], _I8), ir.Constant(_I32, 0))
+        every = builder.shuffle_vector(first, none, ir.Constant(ir.VectorType(_I32, 64), [0] * 64))
+        return builder.bitcast(builder.icmp_unsigned("==", text, every), _I64)
+
+    return types.uint64(types.uint64, types.uint64), code
 
 
 @intrinsic  # type: ignore[untyped-decorator]
