@@ -114,7 +114,11 @@ class Chromium:
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression."""
         told = self.call(
-            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+            "Runtime.evaluate",
+            expression=script,
+            returnByValue=True,
+            awaitPromise=True,
+            allowUnsafeEvalBlockedByCSP=False,
         )
         assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")
@@ -122,7 +126,7 @@ class Chromium:
     def wait(self, script: str, seconds: float = 20.0) -> None:
         """Until an expression is true."""
         until = time.monotonic() + seconds
-        while not self.run(script):
+        while not self.run(f"!!({script})"):
             assert time.monotonic() < until, f"never true: {script}"
             time.sleep(0.02)
 
