@@ -5,8 +5,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Collection
 
 import pytest
+from processes import descendants, gone
 
 from tracecraft.completions import Completions
 from tracecraft.distill.engine import Engine, Request, Sampling
@@ -144,3 +146,87 @@ def test_a_killed_vllm_loses_only_what_was_in_flight(pico, tmp_path):
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert again.stdout.splitlines()[-1] == "0 80"
     assert "vllm" not in again.stderr.lower()
+
+
+def workers(root: int, others: Collection[int] = ()) -> set[int]:
+    """The processes in which engines live, those of other tests not included."""
+    family = descendants(root).items()
+    found = {p for p, c in family if "distill.worker" in c and "guard.py" not in c}
+    return found - set(others)
+
+
+def lively(pico, **options) -> Engine:
+    return Engine.bind({"use": "vllm", "model": str(pico), "dtype": "float32", **options})
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_a_killed_engine_is_started_again_and_nothing_is_lost(pico, tmp_path):
+    pytest.importorskip("vllm")
+    engine = lively(pico, replicas=2, max_num_seqs=4, logs=str(tmp_path))
+    drawn = SAMPLING.model_copy(update={"max_tokens": 100})
+    asked = [Request(f"{n}", f"problem {n}", drawn) for n in range(120)]
+    answered, held, others = [], set(), workers(os.getpid())
+    with engine.open() as session:
+        before = workers(os.getpid(), others)
+        assert len(before) == 2
+        for one, completion in session.stream(iter(asked)):
+            answered.append(one.key)
+            assert completion.finish in ("stop", "length")
+            if len(answered) == 10:
+                os.kill(min(before), signal.SIGKILL)
+            held |= workers(os.getpid(), others)
+    assert sorted(answered) == sorted(one.key for one in asked)
+    assert len(held) == 3, "the one that was killed, its successor, and the other"
+    assert gone(held)
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_a_request_that_kills_its_engine_twice_is_set_aside_and_no_other(pico, tmp_path):
+    pytest.importorskip("vllm")
+    # On the CPU, vLLM dies of a seed together with chunked prefill; greedy requests draw nothing.
+    engine = lively(
+        pico, max_num_seqs=8, logs=str(tmp_path), options={"enable_chunked_prefill": True}
+    )
+    greedy = SAMPLING.model_copy(update={"temperature": 0.0})
+    asked = [Request(f"{n}", f"problem {n}", SAMPLING if n == 5 else greedy) for n in range(40)]
+    with engine.open() as session:
+        said = list(session.stream(iter(asked)))
+    failed = {one.key: completion.error for one, completion in said if completion.error}
+    assert len(said) == len({one.key for one, _ in said}) == 40
+    assert failed.keys() == {"5"}
+    assert failed["5"].startswith("set aside: ")
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_an_engine_dies_with_whoever_started_it(pico, tmp_path):
+    pytest.importorskip("vllm")
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(pico)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        process.stdout.readline()
+        while not process.stdout.readline().startswith("5"):
+            pass
+        family = descendants(process.pid)
+        assert workers(process.pid)
+        os.kill(process.pid, signal.SIGKILL)
+        process.stdout.read()
+    assert gone(family)
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_an_engine_that_does_not_start_says_why(pico, tmp_path):
+    pytest.importorskip("vllm")
+    others = workers(os.getpid())
+    for options, why in (
+        ({"no_such_option": 1}, "does not take them"),
+        ({"quantization": "nonsense"}, "did not start"),
+    ):
+        with pytest.raises(EngineError, match=why) as caught:
+            ask(lively(pico, logs=str(tmp_path), options=options), "a")
+        assert "next" in str(caught.value)
+    assert not workers(os.getpid(), others)
