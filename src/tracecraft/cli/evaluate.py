@@ -181,7 +181,8 @@ def _on_file(
         name, equals, where = text.partition("=")
         path = Path(where if equals else text)
         name = name if equals else _called(path.name.split(".")[0])
-        found = matched(read(path), problems)
+        said = read(path)
+        found = matched(said, problems)
         if not found:
             raise DataError(f"{path}: none of its rows is a problem of {entries[0]['benchmark']}")
         if lacking := problems.height - len(found):
@@ -189,14 +190,15 @@ def _on_file(
                 f"{path}: holds no answer to {lacking} of {problems.height} problems"
                 "\n  next   --limit N scores the first N problems alone"
             )
-        counts.add(min(map(len, found.values())))
-        lines = [json.dumps({"statement": s, "answers": a}) for s, a in found.items()]
+        if over := len(said) - len({id(one) for one in found.values()}):
+            stderr.print(f"note: {path}: {over} of its problems are none of the benchmark's")
+        counts.add(min(len(one.answers) for one in found.values()))
+        lines = [json.dumps({"statement": s, "answers": one.answers}) for s, one in found.items()]
         body = "\n".join(lines) + "\n"
         kept = store / "recorded" / f"{name}-{digest([body])}.jsonl"
         write_text(kept, body)
         engines[name] = {"use": "replay", "path": str(kept.absolute())}
     entries[0].setdefault("samples", min(counts))
-    entries[0]["preset"] = "chat"  # the recorded text is all there is: nothing opens it
     return engines
 
 

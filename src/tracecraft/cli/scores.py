@@ -159,10 +159,14 @@ def _protocol(facts: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
     for one in told["answers"]:
         if one["benchmark"] != facts["name"]:
             continue
-        drawn = one.get("sampling", {})
-        shown = ", ".join(f"{k} {drawn[k]}" for k in ("temperature", "top_p", "max_tokens"))
+        drawn = one.get("sampling")
         seen.append(f"{one['model']:<10} {', '.join(one['teacher'])}")
-        seen.append(f"asked      preset {facts['preset']}: {shown}, opening {one['opening']!r}")
+        if drawn is None:
+            seen.append("asked      by something else: its answers are on file")
+        else:
+            shown = ", ".join(f"{k} {drawn[k]}" for k in ("temperature", "top_p", "max_tokens"))
+            opened = f"opening {one['opening']!r}"
+            seen.append(f"asked      preset {facts['preset']}: {shown}, {opened}")
         seen.append(f"judged     {', '.join(one['verifier'])}")
     return [*lines, *dict.fromkeys(seen)]
 

@@ -72,8 +72,8 @@ def read(path: Path) -> list[Said]:
     return found
 
 
-def matched(said: Sequence[Said], problems: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Each problem's statement with the answers recorded for it.
+def matched(said: Sequence[Said], problems: pl.DataFrame) -> dict[str, Said]:
+    """Each problem's statement with what is recorded for it.
 
     By the item's name; else by the statement's letters and digits, which may stand within a
     longer prompt.
@@ -85,7 +85,7 @@ def matched(said: Sequence[Said], problems: pl.DataFrame) -> dict[str, list[dict
         text = plain(statement)
         one = by_text.get(text) or by_name.get(item) or _within(text, by_text)
         if one is not None:
-            found[statement] = one.answers
+            found[statement] = one
     return found
 
 

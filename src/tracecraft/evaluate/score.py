@@ -132,11 +132,13 @@ def _protocol(one: Answers, home: Path, judged: Dataset) -> dict[str, Any]:
     verified = Manifest.read(home)
     asked = Manifest.read(home.parent / verified.inputs[0])
     light = judged.scan().select("teacher", "verifier").unique().collect()
-    kept = ("sampling", "opening", "engine")
+    recorded = asked.identity.get("engine", {}).get("use") == "replay"
+    kept = ("engine",) if recorded else ("sampling", "opening", "engine")
     return {
         **one.model_dump(),
         "teacher": sorted(light["teacher"].drop_nulls().unique().to_list()),
         "verifier": sorted(light["verifier"].drop_nulls().unique().to_list()),
+        "recorded": recorded,
         **{name: asked.identity[name] for name in kept if name in asked.identity},
         "verifier_options": verified.identity.get("verifier"),
     }

@@ -211,6 +211,8 @@ def _answers(made: Lowered, benchmark: Benchmark, one: Evaluation, name: str, mo
     else:
         engine = dict(model)
     asked = benchmark.asked(one.preset, one.sampling)
+    if engine.get("use") == "replay":
+        asked["opening"] = ""  # what is on file is all there is: nothing of ours opens it
     if one.prompt is not None:
         asked["prompt"] = str(one.prompt)
     samples = one.samples or benchmark.samples

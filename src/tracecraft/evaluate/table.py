@@ -46,7 +46,8 @@ def table_one(found: Sequence[Mapping[str, Any]]) -> list[Cells]:
 def columns(rows: Sequence[Cells]) -> list[str]:
     """Benchmarks of the table: the paper's in its order, then others."""
     paper = yaml.load(PUBLISHED, RecipeError)["columns"]
-    return list(dict.fromkeys([*paper, *(name for row in rows for name in row["scores"])]))
+    found = list(dict.fromkeys(name for row in rows for name in row["scores"]))
+    return [name for name in paper if name in found] + [n for n in found if n not in paper]
 
 
 def rendered(rows: Sequence[Cells], ending: str, titles: Mapping[str, str]) -> str:
@@ -97,9 +98,11 @@ def _markdown(rows: Sequence[Cells], titles: Mapping[str, str]) -> str:
         mark = " †" if row["origin"] == "published" else ""
         cells = [cell(row["scores"].get(name)) for name in names]
         lines.append("| " + " | ".join([row["model"] + mark, *cells]) + " |")
-    source = next((row["source"] for row in rows if row["origin"] == "published"), None)
     lines += ["", "avg@n (the paper's pass@1) in percent ± standard error over problems, and mean"]
-    lines += [f"output tokens. † as published in {source}, not measured here.", ""]
+    lines += ["output tokens."]
+    source = next((row["source"] for row in rows if row["origin"] == "published"), None)
+    lines += [f"† as published in {source}, not measured here."] if source else []
+    lines.append("")
     return "\n".join(lines)
 
 
