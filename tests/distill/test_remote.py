@@ -274,3 +274,30 @@ def test_requests_are_taken_as_there_is_room():
             assert server.busy == 0
             assert next(session.stream(endless(engine)))
     assert not [t for t in threading.enumerate() if t.name == "tracecraft-line"]
+
+
+def test_what_comes_into_an_empty_line_is_asked_while_others_are_under_way():
+    server, line = Hostile(lambda name, attempt: "drip"), []
+    server.seconds = 0.02
+
+    class Line:
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            if not line:
+                raise StopIteration
+            return line.pop()
+
+    with serving(server) as urls:
+        engine = remote(urls)
+        prompts = [engine.render([{"role": "user", "content": f"p{i}"}]) for i in range(40)]
+        asked = [request(prompt, 0, engine.teacher, Sampling()) for prompt in prompts]
+        line += asked[:10]
+        with engine.open() as session:
+            said = []
+            for one, _ in session.stream(Line()):
+                said.append(one.key)
+                line += asked[9 + len(said) : 10 + len(said)]
+    assert sorted(said) == sorted(one.key for one in asked)
+    assert server.most_busy > 5

@@ -12,7 +12,6 @@ from tracecraft.distill.engine import Completion, Request
 from tracecraft.distill.pool import Keeper, Pool, Round
 from tracecraft.distill.throttle import Throttle
 from tracecraft.distill.wire import Wire
-from tracecraft.errors import MissingExtra
 
 _IDLE_SECONDS = 30.0
 """How long a connection that is not used is kept; servers close theirs after more."""
@@ -100,10 +99,8 @@ def connected(
 
 
 def _client(wire: Wire, limits: Limits) -> Any:
-    try:
-        import httpx2
-    except ImportError:
-        raise MissingExtra("httpx2", "hub", "the engine `remote`") from None
+    import httpx2
+
     for name in ("httpx2", "httpcore2"):  # a line a request, of which there are millions
         logging.getLogger(name).setLevel(logging.WARNING)
     headers = {"content-type": "application/json", "accept": "text/event-stream, application/json"}

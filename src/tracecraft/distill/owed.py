@@ -1,7 +1,7 @@
 """Requests that are owed an answer, and what becomes of those whose engine died under them."""
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from tracecraft.distill.engine import Request
@@ -47,24 +47,23 @@ class Owed:
         """One that came back unanswered, through no fault of its own: it is next."""
         (self._suspects if asked.deaths else self._fresh).appendleft(asked)
 
-    def take(self, holder: Hashable, busy: int, free: int) -> Iterator[Asked]:
-        """What an engine that holds `busy` requests and has room for `free` should get now."""
-        if not busy:
-            self._trials.discard(holder)
-        if holder in self._trials:
-            return
-        if self._suspects and not busy:
+    def suspects(self, holder: Hashable, busy: int, free: int) -> list[Asked]:
+        """Those that an engine that holds nothing, and has room for `free`, should try now."""
+        if busy:
+            return []
+        self._trials.discard(holder)
+        count = min(free, self._width, len(self._suspects))
+        if count:
             self._trials.add(holder)
-            for _ in range(min(free, self._width, len(self._suspects))):
-                yield self._suspects.popleft()
-            return
-        while free > 0 and self._fresh:
-            free -= 1
-            yield self._fresh.popleft()
+        return [self._suspects.popleft() for _ in range(count)]
 
     def tries(self, holder: Hashable) -> bool:
         """Whether an engine is trying suspects, and should get nothing else."""
         return holder in self._trials
+
+    def next(self) -> Asked | None:
+        """The first that is no suspect."""
+        return self._fresh.popleft() if self._fresh else None
 
     def died(self, holder: Hashable, held: Iterable[Asked]) -> Asked | None:
         """An engine died: what it held is owed again. The one that is to blame, once known."""

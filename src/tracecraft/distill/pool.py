@@ -109,20 +109,22 @@ class Round:
                 continue
 
     def _hand_out(self) -> None:
-        """To the server with the most room first, one by one, so that all fill alike."""
-        while self.owed:
-            servers = sorted((s for s in self.pool.servers if s.free), key=lambda s: -s.free)
-            given = False
-            for server in servers:
-                share = server.free if server.busy == 0 else max(1, server.free // 2)
-                for asked in self.owed.take(server, server.busy, share):
-                    given = True
-                    server.busy += 1
-                    task = asyncio.create_task(self._ask(asked, server))
-                    self.tasks.add(task)
-                    task.add_done_callback(self._done)
-            if not given:
+        """Suspects to servers that hold nothing; the rest, one by one, to the freest."""
+        servers = self.pool.servers
+        for server in servers:
+            for asked in self.owed.suspects(server, server.busy, server.free):
+                self._give(asked, server)
+        while rooms := [s for s in servers if s.free and not self.owed.tries(s)]:
+            fresh = self.owed.next()
+            if fresh is None:
                 return
+            self._give(fresh, max(rooms, key=lambda s: s.free))
+
+    def _give(self, asked: Asked, server: Throttle) -> None:
+        server.busy += 1
+        task = asyncio.create_task(self._ask(asked, server))
+        self.tasks.add(task)
+        task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)

@@ -124,7 +124,7 @@ class Replicas:
         The samples of one problem go to one replica, which has its prompt in the cache then.
         """
         for replica in self.replicas:
-            self._give(replica, self.owed.take(replica, len(replica.flying), replica.free))
+            self._give(replica, self.owed.suspects(replica, len(replica.flying), replica.free))
         while rooms := [r for r in self.replicas if r.free and not self.owed.tries(r)]:
             request = next(pending, None)
             if request is None:
