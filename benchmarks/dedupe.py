@@ -38,8 +38,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from dedupe_peers import datasketch, gaoya, on_files, rensa
 
+from dedupe_peers import datasketch, gaoya, on_files, rensa
 from tracecraft.curate.dedupe import Dedupe
 from tracecraft.curate.lsh import components, datasketch_bands, first_seen
 from tracecraft.curate.minhash import Scheme, sketch

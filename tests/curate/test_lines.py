@@ -18,6 +18,11 @@ from tracecraft.errors import DataError
 WORDS = [f"word{i}" for i in range(300)]
 
 
+@pytest.fixture(autouse=True)
+def any_size(monkeypatch):
+    monkeypatch.setattr(lines, "LEAST_BYTES", 0)
+
+
 def write(path: Path, rows: list) -> Path:
     path.write_bytes(
         b"\n".join(row if isinstance(row, bytes) else orjson.dumps(row) for row in rows)
@@ -227,3 +232,9 @@ def test_texts_with_escapes_lie_on_disk_where_a_file_is_large(tmp_path, monkeypa
     monkeypatch.setattr(lines, "PIECE_BYTES", 500)
     assert read(path).equals(plain)
     assert plain["statement"].to_list() == [row["statement"] for row in rows]
+
+
+def test_a_small_file_waits_for_no_kernel(tmp_path, monkeypatch):
+    monkeypatch.setattr(lines, "LEAST_BYTES", 1_000)
+    path = write(tmp_path / "a.jsonl", [{"statement": "a"}])
+    assert lines.dedupe(path, tmp_path / "o", tmp_path / "d", Dedupe()) is None

@@ -98,6 +98,9 @@ def dedupe(
 ) -> None:
     """Keep one row of every cluster of near-duplicates."""
     stage = _stage({"use": "dedupe", "column": column, "threshold": threshold}, options)
+    plain = [one.suffix for one in (*files, out)] == [".jsonl"] * 2 and not mapping
+    if plain and _by_lines(stage, files[0], out, dropped, as_json=as_json):
+        return
     table = _read(files, mapping)
     ours = _as_ours(table, mapping, (column,), files)
     _carry_out(stage, table, ours, out, dropped, as_json=as_json)
@@ -194,6 +197,23 @@ def _carry_out(
     write_table(kept.drop(idle), out)
     told |= {"rows_out": kept.height, "out": str(out)}
     _tell(told, time.monotonic() - begun, as_json=as_json)
+
+
+def _by_lines(stage: Stage, file: Path, out: Path, dropped: Path | None, *, as_json: bool) -> bool:
+    """Whether a large file of JSON lines could be deduplicated where it lies."""
+    from tracecraft.curate import lines
+    from tracecraft.curate.dedupe import DUPLICATE, Dedupe
+
+    assert isinstance(stage, Dedupe)
+    begun = time.monotonic()
+    dropped = dropped or out.with_name(f"{out.stem}.dropped{out.suffix}")
+    counts = lines.dedupe(file, out, dropped, stage)
+    if counts is not None:
+        told = {"command": stage.use, "rows_in": counts.rows, "ledger": str(dropped)}
+        told |= {"dropped": {DUPLICATE: counts.dropped} if counts.dropped else {}}
+        told |= {"rows_out": counts.rows - counts.dropped, "out": str(out)}
+        _tell(told, time.monotonic() - begun, as_json=as_json)
+    return counts is not None
 
 
 def _read(files: list[Path], mapping: list[str] | None) -> pl.DataFrame:

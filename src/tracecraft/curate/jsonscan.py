@@ -344,7 +344,7 @@ def column(at, sizes, kinds, base, number, side, side_number, views, valid):
             continue
         place, size, where, offset = at[i], sizes[i], number, np.int64(at[i] - base)
         if kinds[i] == ESCAPED:
-            offset, where = used, side_number
+            offset, where = np.int64(used), side_number
             size = unescape(place, size, side_base + u64(used))
             place = side_base + u64(used)
             used += int(size)

@@ -30,6 +30,8 @@ from tracecraft.store import replacing
 
 Ints = NDArray[np.int64]
 
+LEAST_BYTES = 32_000_000
+"""Of a file from which this way is worth the loading, and at first the making, of its kernels."""
 PIECE_BYTES = 1 << 22
 """What one task reads; lines are not cut."""
 BUFFER_BYTES = 1 << 30
@@ -86,13 +88,14 @@ def dedupe(
     """Write the rows that survive `into` a file, the others with their survivor to `dropped`.
 
     Returns:
-        None, with nothing written, if the file or the stage needs another way: packed files,
-        columns compared that are no text, survivors chosen by SQL.
+        None, with nothing written, if the file or the stage needs another way: small or packed
+        files, columns compared that are no text, survivors chosen by SQL.
 
     Raises:
         DataError: `file:line: what; what next`.
     """
-    if not set(stage.keep) <= set(KNOWN) or LINE in stage.column:
+    small = source.is_file() and source.stat().st_size < LEAST_BYTES
+    if small or not set(stage.keep) <= set(KNOWN) or LINE in stage.column:
         return None
     lines = Lines.read(source, stage, (desk or Desk()).scratch)
     if lines is None:
