@@ -145,7 +145,7 @@ def _title(facts: Facts, about: About) -> Html:
 def _browser(found: Sample) -> Section:
     lead = f"{len(found.rows):,} of {found.total:,} rows: some of every way in which a row ended."
     if found.withheld:
-        lead += f" {found.withheld:,} of a benchmark that asks not to be shown are left out."
+        lead += f" Left out: {found.withheld:,} of a benchmark that asks not to be shown."
 
     def chooser(name: str, label: str) -> Html:
         return tag("label", label, tag("select", id=f"by-{name}"))

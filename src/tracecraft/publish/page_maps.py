@@ -29,7 +29,8 @@ def agreement(found: Agreement) -> Html:
     same, decided = agreeing(found)
     if not decided:
         return told
-    words = f"{percent(same / decided)} of the {decided:,} traces that both decide: the same"
+    share = percent(same / decided)
+    words = f"Both say the same of {share} of the {decided:,} traces that both decide."
     return joined(tag("p", words), told)
 
 

@@ -1,5 +1,8 @@
 """The sections about verdicts: how many are right, of which problems, how long, who disagrees."""
 
+from collections import Counter
+from math import ceil
+
 import polars as pl
 
 from tracecraft.publish.page_charts import (
@@ -10,12 +13,14 @@ from tracecraft.publish.page_charts import (
     legend,
     percent,
 )
-from tracecraft.publish.page_facts import Facts, hidden
+from tracecraft.publish.page_facts import Bands, Facts, hidden
 from tracecraft.publish.page_html import Child, Html, Section, folded, joined, table, tag, text
 from tracecraft.publish.page_maps import agreement as matrix
 
 GROUPS = 12
 """Bars of a chart of difficulty; with more samples a problem they are put together."""
+USUAL = 0.8
+"""Share of the problems with the same number of traces, from which the chart counts traces."""
 
 
 def verdicts(facts: Facts) -> Section | None:
@@ -56,23 +61,8 @@ def difficulty(facts: Facts) -> Section | None:
     bands = facts.bands
     if bands is None:
         return None
-    most = max(judged for _, judged in bands.counts)
-    bars: dict[str, int] = {}
-    if most <= GROUPS:
-        bars = {f"{k} of {most}": 0 for k in range(most + 1)}
-        other = {f"{k} of {n}" for (k, n) in bands.counts if n != most}
-    else:
-        bars = {"0%": 0} | {f"≤{10 * (i + 1)}%": 0 for i in range(9)} | {"<100%": 0, "100%": 0}
-        other = set()
+    bars, left = _bars(bands)
     names = list(bars)
-    for (right, judged), rows in bands.counts.items():
-        if most > GROUPS:
-            share = right / judged
-            inner = min(10, 1 + int(-(-share * 10 // 1)) - 1)
-            place = 0 if right == 0 else len(names) - 1 if right == judged else inner
-            bars[names[place]] += rows
-        elif judged == most:
-            bars[f"{right} of {most}"] += rows
     last = len(names) - 1
     kinds = {0: "o-incorrect", last: "o-correct"}
     drawn = columns([(n, bars[n], kinds.get(i, "mid")) for i, n in enumerate(names)])
@@ -83,8 +73,7 @@ def difficulty(facts: Facts) -> Section | None:
         f"Of {total:,} problems {never:,} were never solved, {always:,} every time. The first "
         "may be too hard, or have a wrong reference; the second teach little."
     )
-    left = sum(rows for (k, n), rows in bands.counts.items() if f"{k} of {n}" in other)
-    note = f"{left:,} problems with fewer than {most} traces are not drawn." if left else ""
+    note = f"{left:,} problems with another number of traces are not drawn." if left else ""
     statements = _statements(facts, [*bands.never, *bands.always])
     lists = [
         folded(f"{title}: {min(len(ids), n)} of {n:,}", _named(ids, statements))
@@ -99,6 +88,24 @@ def difficulty(facts: Facts) -> Section | None:
         tag("p", note, class_="quiet") if note else None, *lists,
     )  # fmt: skip
     return Section("difficulty", "Difficulty", text(lead), body)
+
+
+def _bars(bands: Bands) -> tuple[dict[str, int], int]:
+    """Problems by correct traces, and how many do not fit in; by share where numbers differ."""
+    sizes: Counter[int] = Counter()
+    for (_, judged), rows in bands.counts.items():
+        sizes[judged] += rows
+    n, usual = sizes.most_common(1)[0]
+    if n <= GROUPS and usual >= USUAL * sizes.total():
+        exact = {f"{k} of {n}": bands.counts.get((k, n), 0) for k in range(n + 1)}
+        return exact, sizes.total() - usual
+    inner = [f"≤{10 * tenth}%" for tenth in range(1, 10)] + ["<100%"]
+    bars = dict.fromkeys(["0%", *inner, "100%"], 0)
+    for (right, judged), rows in bands.counts.items():
+        tenth = ceil(10 * right / judged)
+        name = "0%" if not right else "100%" if right == judged else inner[tenth - 1]
+        bars[name] += rows
+    return bars, 0
 
 
 def _statements(facts: Facts, ids: list[str]) -> dict[str, str]:
@@ -181,4 +188,4 @@ def agreement(facts: Facts) -> Section | None:
         tag("div", heading(f"outcome against {one.other}"), matrix(one)) for one in facts.agreements
     ]
     lead = text("The first opinion of each trace against the others on file.")
-    return Section("agreement", "Agreement of verdicts", lead, joined(*parts))
+    return Section("agreement", "Agreement", lead, joined(*parts))
