@@ -6,6 +6,21 @@ from pathlib import Path
 
 def descendants(root: int) -> dict[int, str]:
     """Every process under a process, with its command line."""
+    parents, commands = _running()
+    found, fresh = {}, {root}
+    while fresh:
+        fresh = {pid for pid, parent in parents.items() if parent in fresh}
+        found |= {pid: commands[pid] for pid in fresh}
+    return found
+
+
+def guarded(root: int) -> set[int]:
+    """The processes that guards under a process have started."""
+    guards = {pid for pid, command in descendants(root).items() if "guard.py" in command}
+    return {pid for pid, parent in _running()[0].items() if parent in guards}
+
+
+def _running() -> tuple[dict[int, int], dict[int, str]]:
     parents, commands = {}, {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -18,11 +33,7 @@ def descendants(root: int) -> dict[int, str]:
             state, parent = stat.rpartition(")")[2].split()[:2]
             if state != "Z":
                 parents[pid], commands[pid] = int(parent), words
-    found, fresh = {}, {root}
-    while fresh:
-        fresh = {pid for pid, parent in parents.items() if parent in fresh}
-        found |= {pid: commands[pid] for pid in fresh}
-    return found
+    return parents, commands
 
 
 def gone(pids, seconds: float = 15.0) -> bool:

@@ -5,10 +5,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Collection
 
 import pytest
-from processes import descendants, gone
+from processes import descendants, gone, guarded
 
 from tracecraft.completions import Completions
 from tracecraft.distill.engine import Engine, Request, Sampling
@@ -148,13 +147,6 @@ def test_a_killed_vllm_loses_only_what_was_in_flight(pico, tmp_path):
     assert "vllm" not in again.stderr.lower()
 
 
-def workers(root: int, others: Collection[int] = ()) -> set[int]:
-    """The processes in which engines live, those of other tests not included."""
-    family = descendants(root).items()
-    found = {p for p, c in family if "distill.worker" in c and "guard.py" not in c}
-    return found - set(others)
-
-
 def lively(pico, **options) -> Engine:
     return Engine.bind({"use": "vllm", "model": str(pico), "dtype": "float32", **options})
 
@@ -166,16 +158,16 @@ def test_a_killed_engine_is_started_again_and_nothing_is_lost(pico, tmp_path):
     engine = lively(pico, replicas=2, max_num_seqs=4, logs=str(tmp_path))
     drawn = SAMPLING.model_copy(update={"max_tokens": 100})
     asked = [Request(f"{n}", f"problem {n}", drawn) for n in range(120)]
-    answered, held, others = [], set(), workers(os.getpid())
+    answered, held, others = [], set(), guarded(os.getpid())
     with engine.open() as session:
-        before = workers(os.getpid(), others)
+        before = guarded(os.getpid()) - others
         assert len(before) == 2
         for one, completion in session.stream(iter(asked)):
             answered.append(one.key)
             assert completion.finish in ("stop", "length")
             if len(answered) == 10:
                 os.kill(min(before), signal.SIGKILL)
-            held |= workers(os.getpid(), others)
+            held |= guarded(os.getpid()) - others
     assert sorted(answered) == sorted(one.key for one in asked)
     assert len(held) == 3, "the one that was killed, its successor, and the other"
     assert gone(held)
@@ -211,7 +203,7 @@ def test_an_engine_dies_with_whoever_started_it(pico, tmp_path):
         while not process.stdout.readline().startswith("5"):
             pass
         family = descendants(process.pid)
-        assert workers(process.pid)
+        assert guarded(process.pid)
         os.kill(process.pid, signal.SIGKILL)
         process.stdout.read()
     assert gone(family)
@@ -221,7 +213,7 @@ def test_an_engine_dies_with_whoever_started_it(pico, tmp_path):
 @pytest.mark.slow
 def test_an_engine_that_does_not_start_says_why(pico, tmp_path):
     pytest.importorskip("vllm")
-    others = workers(os.getpid())
+    others = guarded(os.getpid())
     for options, why in (
         ({"no_such_option": 1}, "does not take them"),
         ({"quantization": "nonsense"}, "did not start"),
@@ -229,4 +221,4 @@ def test_an_engine_that_does_not_start_says_why(pico, tmp_path):
         with pytest.raises(EngineError, match=why) as caught:
             ask(lively(pico, logs=str(tmp_path), options=options), "a")
         assert "next" in str(caught.value)
-    assert not workers(os.getpid(), others)
+    assert not guarded(os.getpid()) - others

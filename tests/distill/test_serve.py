@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from processes import descendants, gone
+from processes import descendants, gone, guarded
 
 from tracecraft.completions import Completions
 from tracecraft.distill.engine import Engine, Sampling
@@ -26,12 +26,6 @@ def serve(pico, **options) -> Engine:
     return Engine.bind(
         {"use": "serve", "model": str(pico), "dtype": "float32", "max_num_seqs": 8, **options}
     )
-
-
-def servers() -> dict[int, str]:
-    """The processes of vLLM's servers under this one, their engines not included."""
-    family = descendants(os.getpid())
-    return {p: c for p, c in family.items() if "api_server" in c and "guard.py" not in c}
 
 
 def test_options_go_to_the_command_line_as_vllm_takes_them(tmp_path):
@@ -74,7 +68,7 @@ def test_a_real_server_answers_as_the_offline_engine_does(pico, tmp_path):
         first = dict(session.stream(iter(asked)))
         again = dict(session.stream(iter(asked)))
         (long,) = session.stream([request("x" * 300, 0, "", Sampling())])
-        family = servers()
+        family = guarded(os.getpid())
         assert len(family) == 1
     assert gone(family)
     assert {a.key: c.text for a, c in first.items()} == {a.key: c.text for a, c in again.items()}
@@ -93,7 +87,7 @@ def test_a_killed_server_is_started_again_and_nothing_is_lost(pico, tmp_path):
     engine = serve(pico, replicas=2, max_num_seqs=4, logs=str(tmp_path))
     asked, answered = requests(engine, 150, max_tokens=150), []
     with engine.open() as session:
-        before = servers()
+        before = guarded(os.getpid())
         assert len(before) == 2
         for one, completion in session.stream(iter(asked)):
             answered.append((one.key, completion.finish))
@@ -102,11 +96,11 @@ def test_a_killed_server_is_started_again_and_nothing_is_lost(pico, tmp_path):
         assert sorted(key for key, _ in answered) == sorted(one.key for one in asked)
         assert {finish for _, finish in answered} <= {"stop", "length"}
         deadline = time.monotonic() + 60
-        while len(servers()) < 2 and time.monotonic() < deadline:
+        while len(guarded(os.getpid())) < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert len(servers()) == 2
-        assert servers().keys() - before.keys()
-    assert not servers()
+        assert len(guarded(os.getpid())) == 2
+        assert guarded(os.getpid()) - before
+    assert not guarded(os.getpid())
 
 
 @pytest.mark.vllm
@@ -119,7 +113,7 @@ def test_a_server_that_does_not_start_says_why(pico, tmp_path):
     assert "did not start: its process ended with exit code" in str(caught.value)
     assert "nonsense" in str(caught.value)
     assert "next" in str(caught.value)
-    assert not servers()
+    assert not guarded(os.getpid())
 
 
 KILLED = """
