@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 from hubserver import WRITER, serving
 
@@ -7,6 +9,8 @@ def hub(tmp_path, monkeypatch):
     """A hub of our own, which the real client talks to here and in processes that we start."""
     from huggingface_hub import constants
 
+    # The client's own way to hand a file to its HTTP library
+    warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)
     with serving(tmp_path) as running:
         monkeypatch.setenv("HF_ENDPOINT", running.url)
         monkeypatch.setenv("HF_TOKEN", WRITER)
@@ -14,6 +18,8 @@ def hub(tmp_path, monkeypatch):
         monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         monkeypatch.setattr(constants, "ENDPOINT", running.url)
+        template = running.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf/hub"))
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

@@ -11,7 +11,7 @@ import re
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -67,8 +67,9 @@ class Fault:
     method: str
     path: str
     """A regular expression that is found in the path."""
-    what: int | str
-    """A status, or `reset` (no answer), `lost` (done, but no answer), `hang`."""
+    what: int | str | Callable[[], object]
+    """A status, or `reset` (no answer), `lost` (done, but no answer), `hang`, or what somebody
+    else does just before."""
     times: int = 1
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -228,8 +229,14 @@ class Handler(BaseHTTPRequestHandler):
             self.hub.hanging.set()
             self.hub.go_on.wait(60)
             return False
-        if isinstance(fault.what, int):
-            self._json({"error": "injected"}, fault.what, fault.headers)
+        if callable(fault.what):
+            fault.what()
+        elif isinstance(fault.what, int):
+            self._json(
+                {"error": f"injected, {self.headers.get('Authorization')}"},
+                fault.what,
+                fault.headers,
+            )
             return True
         return False
 

@@ -39,9 +39,10 @@ def client() -> "HfApi":
 def faults() -> tuple[type[Exception], ...]:
     """Everything that the client raises for what the hub or the way to it did."""
     import httpx2
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    return (HfHubHTTPError, httpx2.HTTPError, ConnectionError, TimeoutError, RuntimeError)
+    way = (httpx2.HTTPError, ConnectionError, TimeoutError, LocalEntryNotFoundError)
+    return (HfHubHTTPError, *way, RuntimeError)
 
 
 def patiently(call: Callable[[], Answer], what: str, tries: int = TRIES) -> Answer:
