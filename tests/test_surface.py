@@ -24,13 +24,13 @@ def ours(home: str | type) -> bool:
 
 def surface() -> str:
     lines = [f"name {name}" for name in tc.__all__]
-    for module in ("files", "inspect", "keep", "models", "report"):
+    for module in ("evaluate", "files", "inspect", "keep", "models", "report"):
         import_module(f"tracecraft.cli.{module}")
     group = typer.main.get_command(app)
     for command in sorted(group.commands.values(), key=lambda c: c.name):
         words = sorted("/".join(p.opts) for p in command.params)
         lines.append(f"command {command.name} {' '.join(words)}")
-    for table in ("QUESTION", "PROBLEM", "TRACE", "VERDICT", "EXAMPLE"):
+    for table in ("QUESTION", "PROBLEM", "TRACE", "VERDICT", "EXAMPLE", "SCORE"):
         columns = getattr(schema, table).items()
         lines.append(
             f"table {table} " + " ".join(f"{n}:{t.base_type().__name__}" for n, t in columns)
