@@ -19,7 +19,7 @@ from pathlib import Path
 
 from environment import LOCKS, ROOT, as_uv_options, find_python, find_uv, pins, pip_settings
 
-EXTRAS = ("math", "science", "hub", "local", "train")
+EXTRAS = ("math", "science", "hub", "local", "train", "ray")
 GROUPS = ("test", "check", "embedded", "build", "later")
 
 

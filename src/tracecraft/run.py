@@ -5,8 +5,10 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import polars as pl
@@ -17,9 +19,11 @@ from tracecraft.curate.source import Source
 from tracecraft.errors import BrokenContract, StageError, StoreError
 from tracecraft.history import Attempt, Run
 from tracecraft.plan import Plan, Planned
-from tracecraft.stage import Desk, Expecting, Job, Marker, Progress, Stage
+from tracecraft.scale import Fleet, cluster
+from tracecraft.stage import Desk, Job, Marker, Progress, Stage
 from tracecraft.store import OUTPUT, Claims, Dataset, Manifest, write_shard
 from tracecraft.version import made_by
+from tracecraft.work import MARKS, Worker, at_work, bound, finished, require, tables
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +57,14 @@ class Silent:
         """Nothing."""
 
 
-def run(plan: Plan, *, watch: Watcher | None = None) -> Run:
+def run(plan: Plan, *, watch: Watcher | None = None, on: str | None = None) -> Run:
     """Make what is missing, in order. Run it again to resume; a finished plan touches no file.
+
+    Args:
+        plan: What to carry out.
+        watch: Whoever wants to see how it goes.
+        on: Where the batches of stages run: by default this process, else `ray` or
+            `ray://host:port`, a cluster whose nodes share the store.
 
     Raises:
         StageError: a stage stopped; finished batches and all completions are kept.
@@ -65,20 +75,22 @@ def run(plan: Plan, *, watch: Watcher | None = None) -> Run:
         for step in plan.steps:
             watch.finished(step, Manifest.read(step.home))
         return known
-    with Attempt.begin(plan) as attempt, _opened(plan) as completions:
+    with contextlib.ExitStack() as stack:
+        attempt = stack.enter_context(Attempt.begin(plan))
+        completions = stack.enter_context(Completions(plan.store / "completions"))
+        fleet = stack.enter_context(cluster(on, plan)) if on else None
         for step in plan.steps:
-            _finish(step, plan, completions, watch, attempt)
+            _finish(step, plan, completions, watch, attempt, fleet)
     return attempt.run
 
 
-@contextlib.contextmanager
-def _opened(plan: Plan) -> Iterator[Completions]:
-    with Completions(plan.store / "completions") as completions:
-        yield completions
-
-
 def _finish(
-    step: Planned, plan: Plan, completions: Completions, watch: Watcher, attempt: Attempt
+    step: Planned,
+    plan: Plan,
+    completions: Completions,
+    watch: Watcher,
+    attempt: Attempt,
+    fleet: Fleet | None,
 ) -> None:
     if step.state == "cached":
         watch.finished(step, Manifest.read(step.home))
@@ -95,7 +107,7 @@ def _finish(
     desk = Desk(completions=completions, scratch=step.home / "scratch", report=report)
     claims = Claims(plan.store / "claims" / step.home.name)
     try:
-        manifest = _do(step, desk, claims)
+        manifest = _do(step, desk, claims, fleet)
     except (OSError, MemoryError, pl.exceptions.PolarsError) as error:
         told = f"{type(error).__name__}: {error}"
         raise StageError(_stopped(step, told, plan, attempt)) from error
@@ -126,40 +138,22 @@ def _stopped(step: Planned, told: str, plan: Plan, attempt: Attempt) -> str:
     return "\n".join(lines)
 
 
-def _do(step: Planned, desk: Desk, claims: Claims) -> Manifest:
+def _do(step: Planned, desk: Desk, claims: Claims, fleet: Fleet | None) -> Manifest:
     part = step.spec.part
     if isinstance(part, Source):
         return _read(step, part, desk)
-    inputs = [Dataset.open(home) for home in step.inputs if home not in step.models]
+    inputs = tables(step)
     if isinstance(part, Job):
         return _alone(step, claims, lambda: _work(step, part, inputs, desk))
-    stage = _with_models(part, step)
-    others = [dataset.scan() for dataset in inputs[1:]]
-    for table, schema in zip([inputs[0].scan(), *others], stage.needs(), strict=False):
-        _require(table, schema, f"{step.spec.name} reads")
+    stage = bound(step)
     if stage.scope == "dataset":
-        return _alone(step, claims, lambda: _whole(step, stage, inputs[0], others))
+        return _alone(step, claims, lambda: _whole(step, stage, inputs))
     if isinstance(stage, Marker):
-        records = _mark(step, stage, inputs, others, desk, claims)
-    else:
-        with stage.open(desk) as ask:
-            ahead = ask.expect if isinstance(ask, Expecting) else None
-            records = _each(
-                step,
-                stage,
-                inputs[0],
-                lambda batch: ask(batch.scan(), *others),
-                claims,
-                desk,
-                ahead and (lambda batch: ahead(batch.scan(), *others)),
-            )
-    return _manifest(step, records)
-
-
-def _with_models(stage: Stage, step: Planned) -> Stage:
-    for home in step.models:
-        stage = stage.with_model(home)
-    return stage
+        _mark(step, stage, inputs, desk, claims)
+    if fleet is not None:
+        return _manifest(step, fleet.each(step, claims, desk))
+    with at_work(step, desk) as worker:
+        return _manifest(step, _each(worker, inputs[0], claims, desk))
 
 
 def _alone(step: Planned, claims: Claims, work: Callable[[], Manifest]) -> Manifest:
@@ -175,10 +169,13 @@ def _alone(step: Planned, claims: Claims, work: Callable[[], Manifest]) -> Manif
         time.sleep(WAIT_SECONDS)
 
 
-def _whole(step: Planned, part: Stage, rows: Dataset, others: list[pl.LazyFrame]) -> Manifest:
+def _whole(step: Planned, part: Stage, inputs: list[Dataset]) -> Manifest:
     """A stage that needs all rows at once."""
-    table = part(rows.scan(), *others).collect()
-    return _manifest(step, [_settled(step, part, "00000", table, rows.rows)])
+    scans = [dataset.scan() for dataset in inputs]
+    for table, schema in zip(scans, part.needs(), strict=False):
+        require(table, schema, f"{step.spec.name} reads")
+    made = part(*scans).collect()
+    return _manifest(step, [finished(step, part, "00000", made, inputs[0].rows)])
 
 
 def _read(step: Planned, source: Source, desk: Desk) -> Manifest:
@@ -188,7 +185,7 @@ def _read(step: Planned, source: Source, desk: Desk) -> Manifest:
     for piece in source.read():
         table = piece if limit is None else piece.head(limit - rows)
         rows += table.height
-        _require(table.lazy(), source.writes, f"{step.spec.name} gives")
+        require(table.lazy(), source.writes, f"{step.spec.name} gives")
         name = f"{len(records):05d}"
         record = Record.read(step.home, name)
         if record is None:
@@ -219,21 +216,17 @@ def _work(step: Planned, job: Job, inputs: list[Dataset], desk: Desk) -> Manifes
     return replace(_manifest(step, []), rows_in=rows, rows_out=rows, files=files)
 
 
-def _mark(
-    step: Planned,
-    part: Marker,
-    inputs: list[Dataset],
-    others: list[pl.LazyFrame],
-    desk: Desk,
-    claims: Claims,
-) -> list[Record]:
-    """Decide on all rows at once, then add the marks shard by shard."""
-    place = step.home / "marks.arrow"
+def _mark(step: Planned, part: Marker, inputs: list[Dataset], desk: Desk, claims: Claims) -> None:
+    """Decide on all rows at once; the marks are added shard by shard later."""
+    place = step.home / MARKS
+    scans = [dataset.scan() for dataset in inputs]
+    for table, schema in zip(scans, part.needs(), strict=False):
+        require(table, schema, f"{step.spec.name} reads")
     while not place.exists():
         with claims.hold("marks") as ours:
             if ours:
                 with part.open(desk):
-                    made = part.mark(inputs[0].scan(), *others)
+                    made = part.mark(*scans)
                 if made.height != inputs[0].rows:
                     raise BrokenContract(
                         f"{step.spec.name} marks {made.height} rows of {inputs[0].rows}"
@@ -241,69 +234,34 @@ def _mark(
                 write_shard(made, place)
             else:
                 time.sleep(WAIT_SECONDS)
-    marks = pl.scan_ipc(place, glob=False)
-    columns = marks.collect_schema().names()
-
-    def marked(batch: Batch) -> pl.LazyFrame:
-        rows = batch.scan().drop(columns, strict=False)
-        added = marks.slice(batch.start, batch.rows)
-        return part.dress(pl.concat([rows, added], how="horizontal"))
-
-    return _each(step, part, inputs[0], marked, claims, desk)
 
 
-def _each(
-    step: Planned,
-    part: Stage,
-    rows: Dataset,
-    ask: Callable[[Batch], pl.LazyFrame],
-    claims: Claims,
-    desk: Desk,
-    expect: Callable[[Batch], None] | None = None,
-) -> list[Record]:
-    """Every batch once, by this process or by another that shares the store.
-
-    A stage that wants to know what comes next is told the next batch nobody has claimed.
-    """
-    todo = list(cut(rows, part.shard_rows))
+def _each(worker: Worker, rows: Dataset, claims: Claims, desk: Desk) -> list[Record]:
+    """Every batch once, by this process or by another that shares the store."""
+    home, stage = worker.step.home, worker.stage
+    todo = list(cut(rows, stage.shard_rows))
     total, records = len(todo), {}
     while todo:
-        waiting = []
+        waiting: list[Batch] = []
         for at, batch in enumerate(todo):
-            record = Record.read(step.home, batch.name)
-            if record is None and claims.take(batch.name):
-                record = Record.read(step.home, batch.name)  # done while we asked
-                if record is None:
-                    if expect and (after := _next(step, todo[at + 1 :], claims)):
-                        expect(after)
-                    record = _settled(step, part, batch.name, ask(batch).collect(), batch.rows)
-                claims.give_back(batch.name)
+            after = partial(_next, home, todo[at + 1 :], claims)
+            record = Record.read(home, batch.name) or worker.claimed(batch, after, claims)
             if record is None:
                 waiting.append(batch)
-            else:
-                records[record.index] = record
-                if part.scope != "shard" or total > 1:
-                    desk.report(Progress(len(records), total, "shards"))
+                continue
+            records[record.index] = record
+            if stage.scope != "shard" or total > 1:
+                desk.report(Progress(len(records), total, "shards"))
         if len(waiting) == len(todo):
             time.sleep(WAIT_SECONDS)
         todo = waiting
     return [records[index] for index in sorted(records)]
 
 
-def _next(step: Planned, batches: list[Batch], claims: Claims) -> Batch | None:
+def _next(home: Path, batches: list[Batch], claims: Claims) -> Batch | None:
     """The first that is owed and nobody works on, claimed."""
-    return next(
-        (b for b in batches if Record.read(step.home, b.name) is None and claims.take(b.name)), None
-    )
-
-
-def _settled(step: Planned, part: Stage, name: str, table: pl.DataFrame, rows: int) -> Record:
-    begun = time.monotonic()
-    _require(table.lazy(), part.gives(), f"{step.spec.name} writes")
-    record = settle(step.home, name, table, rows, part.shard_rows, fans_out=part.fans_out)
-    record = replace(record, seconds=round(time.monotonic() - begun, 3))
-    record.write(step.home, name)
-    return record
+    owed = (batch for batch in batches if Record.read(home, batch.name) is None)
+    return next((batch for batch in owed if claims.take(batch.name)), None)
 
 
 def _manifest(step: Planned, records: list[Record]) -> Manifest:
@@ -327,14 +285,3 @@ def _manifest(step: Planned, records: list[Record]) -> Manifest:
         files=files,
         made_by=made_by(),
     )
-
-
-def _require(table: pl.LazyFrame, schema: pl.Schema, who: str) -> None:
-    have = table.collect_schema()
-    for column, want in schema.items():
-        if have.get(column) != want:
-            found = have.get(column) or "nothing"
-            raise BrokenContract(
-                f"{who} column {column!r} as {want}, found {found}"
-                f"\n  columns: {', '.join(have.names())}"
-            )

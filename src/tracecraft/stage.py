@@ -80,6 +80,11 @@ class Stage(Plugin, kind="stage"):
         return self.writes
 
     @property
+    def gpus(self) -> int:
+        """How many GPUs one process of it takes."""
+        return 0
+
+    @property
     def takes_model(self) -> bool:
         """Whether one of its inputs is a step that makes a model."""
         return False

@@ -220,6 +220,13 @@ class Claims:
             if path.read_text() == self.me:
                 path.unlink()
 
+    def release(self, holder: str) -> None:
+        """Let others have what a process holds that is known to be dead."""
+        for path in self.folder.glob("*.claim"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.read_text() == holder:
+                    path.unlink()
+
     def close(self) -> None:
         """Give back what is held, stop the heartbeat, and leave no empty folder."""
         for path in list(self._held):

@@ -49,6 +49,9 @@ def run(
     until: Annotated[str | None, typer.Option(help="Stop after this stage or section.")] = None,
     limit: Limit = None,
     store: StoreFolder = RUNS,
+    on: Annotated[
+        str | None, typer.Option(help="A cluster that shares the store: ray, ray://host:port.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Carry out a recipe; run it again to resume. A finished one is a no-op."""
@@ -63,7 +66,7 @@ def run(
     planned = plan(load_recipe(recipe, sets or (), limit), store)
     planned = planned.until(until) if until else planned
     with Watch(stderr, as_json=as_json) as watch, report_failed(planned):
-        done = carry_out(planned, watch=watch)
+        done = carry_out(planned, watch=watch, on=on)
     cached = watch.cached == len(planned.steps)
     if cached and not as_json:
         stderr.print("nothing to do: every stage is cached", highlight=False)

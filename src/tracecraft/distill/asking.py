@@ -40,7 +40,7 @@ class Asking:
         self.retries = retries
         self.teacher = engine.teacher
         self.ledger = desk.completions if desk.completions is not None else Completions()
-        self.purse = Purse(budget, desk.scratch, engine.gpus)
+        self.purse = Purse(budget, desk.scratch, engine.gpus or 1)
         self.tally: Counter[str] = Counter()
         self.total = 0
         self.failed: dict[str, Completion] = {}

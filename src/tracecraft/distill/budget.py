@@ -52,7 +52,7 @@ class Budget(BaseModel):
     price: Price = Price()
     """What the teacher costs."""
     gpus: int | None = Field(default=None, ge=1)
-    """GPUs behind the engine, where that can't be told: behind a remote server."""
+    """GPUs behind the engine, where that can't be told: behind a remote server; by default 1."""
 
     @model_validator(mode="after")
     def _priced(self) -> "Budget":

@@ -73,6 +73,10 @@ class Generate(Stage, use="generate", version=1):
         return MATH if self.prompt is None else load_template(self.prompt)
 
     @property
+    def gpus(self) -> int:
+        return self.engine.gpus
+
+    @property
     def takes_model(self) -> bool:
         return self.engine.takes_model
 
