@@ -1,6 +1,6 @@
 """Arcee Fusion of one pair of tensors: in a notebook, a test, or a merge of whole checkpoints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tracecraft.errors import DataError, UsageError, did_you_mean
 from tracecraft.merge.dtypes import FLOATS, Float, float_named
-from tracecraft.merge.exact import reached, settle, threshold, weigh
+from tracecraft.merge.exact import fuse_exact, reached
 from tracecraft.merge.operands import Operands, Settled
 
 Mode = Literal["exact", "reference"]
@@ -80,14 +80,14 @@ def _exact(pair: Operands, out: Float, _seed: int) -> Parts:
     fused = np.empty((pair.rows, pair.width), np.dtype(out.raw))
 
     def write(first: int, bits: NDArray[Any]) -> None:
-        fused[first : first + len(bits)] = bits
+        if bits is not fused:
+            fused[first : first + len(bits)] = bits
 
-    weighed = weigh(pair)
-    level = threshold(pair, weighed)
-    settled = settle(pair, weighed, level, out, write)
+    spare = fused if out == pair.kinds[0] else None
+    choice = fuse_exact(replace(pair, spare=spare), out, write)
     height = np.empty(fused.shape, np.float32)
-    scores(*pair.block(0, pair.rows), weighed.ready, height)
-    return fused, height >= reached(level), settled
+    scores(*pair.block(0, pair.rows), choice.ready, height)
+    return fused, height >= reached(choice.threshold), choice.settled
 
 
 def _reference(pair: Operands, out: Float, seed: int) -> Parts:

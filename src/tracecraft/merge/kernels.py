@@ -8,10 +8,11 @@ row gives depends on that row alone, so that any split of the rows over threads 
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
-F32, U32, I32 = np.float32, np.uint32, np.int32
+from tracecraft.merge.lanes import as_bits, as_float, larger, plus_zero, unsigned, value
+
+F32, U16, U32, I32 = np.float32, np.uint16, np.uint32, np.int32
 
 # exp(x) = 2^k exp(r), |r| <= ln(2)/2. The polynomial P(r) = (exp(r) - 1 - r) / r^2 and the halves
 # of ln 2 are those of expf in the Cephes library (S. L. Moshier); relative error below 2e-7.
@@ -20,9 +21,16 @@ P3, P4, P5 = F32(4.1665795894e-2), F32(1.6666665459e-1), F32(5.0000001201e-1)
 LOG2E, LN2_HIGH, LN2_LOW = F32(1.4426950408889634), F32(0.693359375), F32(-2.12194440e-4)
 ZERO, ONE = F32(0.0), F32(1.0)
 ROUND, BIAS, MANTISSA = F32(64.5), I32(64), U32(23)
+# exp(x) for |x| <= 0.34: least relative error of degree 5, by iterated weighted least squares at
+# Chebyshev nodes; evaluated in float32 it is below 2.3e-7.
+Q0, Q1, Q2 = F32(1.0000001192092896), F32(0.9999997019767761), F32(0.49998974800109863)
+Q3, Q4, Q5 = F32(0.16667509078979492), F32(0.04190623015165329), F32(0.008298972621560097)
 
 MAGNITUDE = U32(0x7FFFFFFF)
 INFINITE = U32(0x7F800000)
+NEAR_WEIGHT = U32(np.float32(0.34).view(np.uint32))
+NEAR_DELTA = U32(np.float32(0.03125).view(np.uint32))
+"""Up to it four moments of delta give the importance to 2e-6: the next term is d^3 / 15."""
 LARGE_DELTA = U32(np.float32(0.34).view(np.uint32))
 """P holds up to ln(2)/2 = 0.3466."""
 SMALL_DELTA = U32(np.float32(1e-15).view(np.uint32))
@@ -30,49 +38,87 @@ SMALL_DELTA = U32(np.float32(1e-15).view(np.uint32))
 LARGE_WEIGHT = U32(np.float32(40.0).view(np.uint32))
 """Truncating x log2(e) + 64.5 rounds down to x = -44; exp(40) of 10^9 weights fits float32."""
 CHUNK = 4096
-"""A float32 partial sum ends after so many and goes on in float64."""
+"""A float32 partial sum ends after so many and goes on in float64; they stay in a first cache."""
 SHIFTED = 2.0
 """Where the squared mean delta exceeds so many K, its variance, the row is computed centred."""
 
 SUMS = {"contract", "reassoc", "nsz", "arcp"}
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _float(_: Any, bits: Any) -> Any:
-    def build(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], context.get_value_type(types.float32))
-
-    return types.float32(types.uint32), build
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _bits(_: Any, value: Any) -> Any:
-    def build(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], context.get_value_type(types.uint32))
-
-    return types.uint32(types.float32), build
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _largest(raw: Any, shift: Any) -> Any:
+    """The bits of the largest magnitude."""
+    big = raw[0] ^ raw[0]
+    for i in range(raw.shape[0]):
+        big = larger(unsigned(raw[i]), big)
+    return U32(U32(big) << shift)
 
 
 @njit(nogil=True, cache=True, fastmath=SUMS)  # type: ignore[untyped-decorator]
-def _sums(base: Any, other: Any, sb: Any, so: Any) -> Any:
-    """Of a chunk, with weights w = exp(base): sums of w, w d, w (e^d-1-d), w (d e^d - e^d + 1).
-
-    Then the sum of d^2, how many d are zero, and the largest bits of |d| and of |base|, from
-    which the caller tells whether the float32 sums hold.
-    """
-    top, big, same = U32(0), U32(0), I32(0)
-    s0, s1, s2, s3, s4 = ZERO, ZERO, ZERO, ZERO, ZERO
+def _moments_near(base: Any, other: Any, sb: Any, so: Any) -> Any:
+    """As `_moments`, of weights up to 0.34."""
+    top, same = U32(0), U32(0)
+    s0, s1, s2, s3, s4, norm = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
     for i in range(base.shape[0]):
-        x = _float(U32(base[i]) << sb)
-        d = _float(U32(other[i]) << so) - x
-        top = max(top, _bits(d) & MAGNITUDE)
-        big = max(big, _bits(x) & MAGNITUDE)
+        x = value(base[i], sb)
+        d = value(other[i], so) - x
+        top = larger(unsigned(as_bits(d)), top)
+        w = ((((Q5 * x + Q4) * x + Q3) * x + Q2) * x + Q1) * x + Q0
+        wd, dd = w * d, d * d
+        wdd = wd * d
+        s0 += w
+        s1 += wd
+        s2 += wdd
+        s3 += wdd * d
+        s4 += wdd * dd
+        norm += dd
+        same = plus_zero(same, d)
+    return s0, s1, s2, s3, s4, norm, same, top
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS)  # type: ignore[untyped-decorator]
+def _moments(base: Any, other: Any, sb: Any, so: Any) -> Any:
+    """Of a chunk, with weights w = exp(base): the sums of w, w d, w d^2, w d^3, w d^4.
+
+    Then the sum of d^2, how many d are zero, and the largest bits of |d|.
+    """
+    top, same = U32(0), U32(0)
+    s0, s1, s2, s3, s4, norm = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+    for i in range(base.shape[0]):
+        x = value(base[i], sb)
+        d = value(other[i], so) - x
+        top = larger(unsigned(as_bits(d)), top)
         k = I32(x * LOG2E + ROUND) - BIAS
         kf = F32(k)
         r = x - kf * LN2_HIGH - kf * LN2_LOW
         p = ((((P0 * r + P1) * r + P2) * r + P3) * r + P4) * r + P5
         e = p * r * r + r + ONE
-        w = _float(U32(_bits(e) + U32(U32(k) << MANTISSA)))
+        w = as_float(U32(as_bits(e) + U32(U32(k) << MANTISSA)))
+        wd, dd = w * d, d * d
+        wdd = wd * d
+        s0 += w
+        s1 += wd
+        s2 += wdd
+        s3 += wdd * d
+        s4 += wdd * dd
+        norm += dd
+        same = plus_zero(same, d)
+    return s0, s1, s2, s3, s4, norm, same, top
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS)  # type: ignore[untyped-decorator]
+def _sums(base: Any, other: Any, sb: Any, so: Any) -> Any:
+    """Of a chunk, with weights w = exp(base): sums of w, w d, w (e^d-1-d), w (d e^d - e^d + 1)."""
+    s0, s1, s2, s3 = ZERO, ZERO, ZERO, ZERO
+    for i in range(base.shape[0]):
+        x = value(base[i], sb)
+        d = value(other[i], so) - x
+        k = I32(x * LOG2E + ROUND) - BIAS
+        kf = F32(k)
+        r = x - kf * LN2_HIGH - kf * LN2_LOW
+        p = ((((P0 * r + P1) * r + P2) * r + P3) * r + P4) * r + P5
+        e = p * r * r + r + ONE
+        w = as_float(U32(as_bits(e) + U32(U32(k) << MANTISSA)))
         q = ((((P0 * d + P1) * d + P2) * d + P3) * d + P4) * d + P5
         wd = w * d
         wdd = wd * d
@@ -80,9 +126,24 @@ def _sums(base: Any, other: Any, sb: Any, so: Any) -> Any:
         s1 += wd
         s2 += wdd * q
         s3 += wdd * (d * q + ONE - q)
-        s4 += d * d
-        same += I32(d == ZERO)
-    return s0, s1, s2, s3, s4, same, top, big
+    return s0, s1, s2, s3
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _chunk(base: Any, other: Any, sb: Any, so: Any) -> Any:
+    """The four sums of `_sums`, by the shortest way that holds; then norm, zeros, top, big."""
+    big = _largest(base, sb)
+    if big <= NEAR_WEIGHT:
+        s0, s1, m2, m3, m4, norm, same, top = _moments_near(base, other, sb, so)
+    else:
+        s0, s1, m2, m3, m4, norm, same, top = _moments(base, other, sb, so)
+    second, third, fourth = np.float64(m2), np.float64(m3), np.float64(m4)
+    s2 = second / 2.0 + third / 6.0 + fourth / 24.0
+    s3 = second / 2.0 + third / 3.0 + fourth / 8.0
+    if NEAR_DELTA < top <= LARGE_DELTA:
+        s0, s1, f2, f3 = _sums(base, other, sb, so)
+        s2, s3 = np.float64(f2), np.float64(f3)
+    return s0, s1, s2, s3, norm, same, top, big
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -91,18 +152,18 @@ def _centred(base: Any, other: Any, sb: Any, so: Any) -> Any:
     n = base.shape[0]
     high = -np.inf
     for i in range(n):
-        high = max(high, np.float64(_float(U32(base[i]) << sb)))
+        high = max(high, np.float64(value(base[i], sb)))
     total, mean = 0.0, 0.0
     for i in range(n):
-        x = np.float64(_float(U32(base[i]) << sb))
+        x = np.float64(value(base[i], sb))
         w = np.exp(x - high)
         total += w
-        mean += w * (np.float64(_float(U32(other[i]) << so)) - x)
+        mean += w * (np.float64(value(other[i], so)) - x)
     mean /= total
     far, g, t = 0.0, 0.0, 0.0
     for i in range(n):
-        x = np.float64(_float(U32(base[i]) << sb))
-        d = np.float64(_float(U32(other[i]) << so)) - x - mean
+        x = np.float64(value(base[i], sb))
+        d = np.float64(value(other[i], so)) - x - mean
         far = max(far, d)
         e = np.expm1(d)
         w = np.exp(x - high)
@@ -121,11 +182,11 @@ def _distant(base: Any, other: Any, sb: Any, so: Any, high: Any) -> Any:
     n = base.shape[0]
     top = -np.inf
     for i in range(n):
-        top = max(top, np.float64(_float(U32(other[i]) << so)))
+        top = max(top, np.float64(value(other[i], so)))
     sum_base, sum_other, cross = 0.0, 0.0, 0.0
     for i in range(n):
-        x = np.float64(_float(U32(base[i]) << sb)) - high
-        y = np.float64(_float(U32(other[i]) << so)) - top
+        x = np.float64(value(base[i], sb)) - high
+        y = np.float64(value(other[i], so)) - top
         sum_base += np.exp(x)
         sum_other += np.exp(y)
         cross += np.exp(y) * (y - x)
@@ -146,30 +207,39 @@ def _importance(top: Any, big: Any, t0: Any, t1: Any, t2: Any, t3: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def importance(base: Any, other: Any, sb: Any, so: Any, kl: Any) -> Any:
+def importance(
+    base: Any, other: Any, sb: Any, so: Any, kl: Any, first: Any, step: Any, delta: Any, row: Any
+) -> Any:
     """Fills `kl` with the KL of each row.
 
-    Gives the first row that is not finite or -1, the sum of d^2, and how many scores are zero.
+    Every `step`-th |delta| of the flattened rows, from position `first`, goes into `delta`, and
+    its row into `row`. Gives the first row that is not finite or -1, the sum of d^2, and how many
+    scores are zero.
     """
     n = base.shape[1]
-    norm, zeros = 0.0, np.int64(0)
+    norm, zeros, at, found = 0.0, np.int64(0), np.int64(first), 0
     for r in range(base.shape[0]):
-        t0, t1, t2, t3, t4 = 0.0, 0.0, 0.0, 0.0, 0.0
+        t0, t1, t2, t3 = 0.0, 0.0, 0.0, 0.0
         top, big, same = U32(0), U32(0), np.int64(0)
         for s in range(0, n, CHUNK):
             e = min(n, s + CHUNK)
-            s0, s1, s2, s3, s4, c, u, v = _sums(base[r, s:e], other[r, s:e], sb, so)
+            s0, s1, s2, s3, square, c, u, v = _chunk(base[r, s:e], other[r, s:e], sb, so)
             t0 += s0
             t1 += s1
             t2 += s2
             t3 += s3
-            t4 += s4
-            same += c
+            norm += square
+            same += np.int64(c)
             top = max(top, u)
             big = max(big, v)
+            while at < e:
+                delta[found] = abs(value(other[r, at], so) - value(base[r, at], sb))
+                row[found] = r
+                found += 1
+                at += step
+        at -= n
         if top >= INFINITE or big >= INFINITE:
             return r, norm, zeros
-        norm += t4
         k = _importance(top, big, t0, t1, t2, t3)
         if k < 0.0:
             k = _centred(base[r], other[r], sb, so)
@@ -184,57 +254,7 @@ def scores(base: Any, other: Any, sb: Any, so: Any, kl: Any, out: Any) -> None:
     for r in range(base.shape[0]):
         k = kl[r]
         for i in range(base.shape[1]):
-            out[r, i] = abs(_float(U32(other[r, i]) << so) - _float(U32(base[r, i]) << sb)) * k
-
-
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def sample(base: Any, other: Any, sb: Any, so: Any, first: Any, step: Any, out: Any) -> None:
-    """Every `step`-th |delta| of the flattened rows, from position `first`."""
-    n = base.shape[1]
-    at = first
-    for j in range(out.shape[0]):
-        r, i = at // n, at % n
-        out[j] = abs(_float(U32(other[r, i]) << so) - _float(U32(base[r, i]) << sb))
-        at += step
-
-
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def count(
-    base: Any, other: Any, sb: Any, so: Any, kl: Any, low: Any, high: Any, below: Any, out: Any
-) -> Any:
-    """Adds to `below` how many scores lie under each `low`; gathers those in [low, high).
-
-    Gives how many there are to gather; past the end of `out` they are counted alone.
-    """
-    n = base.shape[1]
-    value = np.empty(n, np.float32)
-    hit = np.zeros((n + 7) & ~7, np.uint8)
-    hits = hit.view(np.uint64)
-    l0, l1, l2, h0, h1, h2 = low[0], low[1], low[2], high[0], high[1], high[2]
-    found = 0
-    for r in range(base.shape[0]):
-        k, a, b = kl[r], base[r], other[r]
-        c0, c1, c2 = I32(0), I32(0), I32(0)
-        for i in range(n):
-            s = abs(_float(U32(b[i]) << so) - _float(U32(a[i]) << sb)) * k
-            value[i] = s
-            c0 += I32(s < l0)
-            c1 += I32(s < l1)
-            c2 += I32(s < l2)
-        for i in range(n):
-            s = value[i]
-            hit[i] = ((s >= l0) & (s < h0)) | ((s >= l1) & (s < h1)) | ((s >= l2) & (s < h2))
-        below[0] += c0
-        below[1] += c1
-        below[2] += c2
-        for g in range(hits.shape[0]):
-            if hits[g] != 0:
-                for i in range(8 * g, min(n, 8 * g + 8)):
-                    if hit[i]:
-                        if found < out.shape[0]:
-                            out[found] = value[i]
-                        found += 1
-    return found
+            out[r, i] = abs(value(other[r, i], so) - value(base[r, i], sb)) * k
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -244,13 +264,24 @@ def histogram(base: Any, other: Any, sb: Any, so: Any, kl: Any, prefix: Any, out
     for r in range(base.shape[0]):
         k = kl[r]
         for i in range(base.shape[1]):
-            s = abs(_float(U32(other[r, i]) << so) - _float(U32(base[r, i]) << sb)) * k
-            bits = _bits(s)
+            bits = as_bits(F32(abs(value(other[r, i], so) - value(base[r, i], sb)) * k))
             high = bits >> U32(16)
             if prefix < 0:
                 out[high] += 1
             elif high == U32(prefix):
                 out[bits & low] += 1
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def zero(base: Any, other: Any, sb: Any, so: Any, kl: Any) -> Any:
+    """How many scores are zero in float32."""
+    found = np.int64(0)
+    for r in range(base.shape[0]):
+        k, count = kl[r], U32(0)
+        for i in range(base.shape[1]):
+            count = plus_zero(count, abs(value(other[r, i], so) - value(base[r, i], sb)) * k)
+        found += np.int64(count)
+    return found
 
 
 @njit(nogil=True, cache=True, fastmath=SUMS)  # type: ignore[untyped-decorator]
@@ -264,9 +295,10 @@ def choose(base: Any, other: Any, sb: Any, so: Any, kl: Any, threshold: Any, out
         k, a, b, o = kl[r], base[r], other[r], out[r]
         c, m = I32(0), ZERO
         for i in range(base.shape[1]):
-            d = _float(U32(b[i]) << so) - _float(U32(a[i]) << sb)
+            x, y = a[i], b[i]
+            d = value(y, so) - value(x, sb)
             take = abs(d) * k >= threshold
-            o[i] = b[i] if take else a[i]
+            o[i] = y if take else x
             c += I32(take)
             m += d * d if take else ZERO
         taken += np.int64(c)

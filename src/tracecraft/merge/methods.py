@@ -64,11 +64,9 @@ class ArceeFusion(Method, use="arcee_fusion", version=1):
 
     def merge(self, work: Work) -> Settled:
         if self.mode == "exact":
-            from tracecraft.merge.exact import settle, threshold, weigh
+            from tracecraft.merge.exact import fuse_exact
 
-            weighed = weigh(work.operands)
-            level = threshold(work.operands, weighed)
-            return settle(work.operands, weighed, level, work.out, work.write)
+            return fuse_exact(work.operands, work.out, work.write).settled
         from tracecraft.merge.reference import fuse_reference
 
         compute = FLOATS[self.compute] if self.compute else None

@@ -32,6 +32,8 @@ class Operands:
     """Rows [first, last) of each, as their types' bits, two-dimensional."""
     team: Executor | None = None
     """Who shares the blocks; None: the caller alone."""
+    spare: NDArray[Any] | None = None
+    """Room for the result in the first's type; None where the operands are not held whole."""
 
     @property
     def size(self) -> int:

@@ -28,7 +28,7 @@ WHOLE_BYTES = 1 << 24
 """A tensor up to this size is read once and kept through all passes; larger ones block-wise."""
 RESIDENT = 210 << 20
 """Python, numpy and numba with the compiled kernels (measured: benchmarks/merge.py)."""
-EXACT_SECONDS, REFERENCE_SECONDS = 6e-9, 45e-9
+EXACT_SECONDS, REFERENCE_SECONDS = 4e-9, 45e-9
 """CPU time of one weight by mode, reading and writing in memory included (measured: the same)."""
 DISK_BYTES_A_SECOND = 1e9
 """Assumed of the disk where the files are not in memory."""
@@ -212,7 +212,7 @@ def _cost(seams: Sequence[Seam], threads: int, each: float) -> tuple[int, float]
     weights = sum(prod(seam.shape) for seam in seams)
     read = sum(place.bytes for seam in seams for place in seam.places)
     rows = max((prod(seam.shape[:-1]) for seam in seams), default=0)
-    buffers = 2 * threads * min(whole_bytes(threads), max((s.bytes for s in seams), default=0))
+    buffers = 3 * threads * min(whole_bytes(threads), max((s.bytes for s in seams), default=0))
     wall = weights * each / max(1, min(threads, os.cpu_count() or 1))
     disk = (read + sum(seam.bytes for seam in seams)) / DISK_BYTES_A_SECOND
     return RESIDENT + buffers + 16 * rows, max(wall, disk)

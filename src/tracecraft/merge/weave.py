@@ -141,6 +141,7 @@ def _merged(seam: Seam, loom: Loom, team: ThreadPoolExecutor | None) -> TensorDe
         kinds=tuple(place.kind for place in seam.places if place.kind),
         read=_by_block(seam, loom, width) if team else _whole(seam, loom, rows, width),
         team=team,
+        spare=None if team else _spare(seam, loom, rows, width),
     )
     line = width * seam.out.size
 
@@ -155,18 +156,39 @@ def _merged(seam: Seam, loom: Loom, team: ThreadPoolExecutor | None) -> TensorDe
 def _whole(
     seam: Seam, loom: Loom, rows: int, width: int
 ) -> Callable[[int, int], tuple[NDArray[Any], ...]]:
-    """Read the operands once, into buffers that the thread keeps for its next tensor."""
-    buffers: list[NDArray[np.uint8]] = loom.buffers.__dict__.setdefault("all", [])
-    found = []
-    for i, (model, place) in enumerate(zip(loom.models, seam.places, strict=True)):
-        size = rows * width * CODE_BYTES[place.code]
-        if i == len(buffers):
-            buffers.append(np.empty(whole_bytes(loom.threads), np.uint8))
+    """Read the operands once, into buffers that the thread keeps for its next tensor.
+
+    A block is read when it is first asked for, so that it is worked on while a cache holds it.
+    """
+    tensors, there = [], [0]
+    for i, place in enumerate(seam.places, 1):
         raw = place.kind.raw if place.kind else "u1"
-        tensor = buffers[i][:size].view(raw).reshape(rows, width)
-        model.read(place, 0, tensor)
-        found.append(tensor)
-    return lambda first, last: tuple(tensor[first:last] for tensor in found)
+        whole = _kept(loom, i, rows * width * CODE_BYTES[place.code])
+        tensors.append(whole.view(raw).reshape(rows, width))
+
+    def read(first: int, last: int) -> tuple[NDArray[Any], ...]:
+        if last > there[0]:
+            for model, place, tensor in zip(loom.models, seam.places, tensors, strict=True):
+                model.read(place, there[0] * width, tensor[there[0] : last])
+            there[0] = last
+        return tuple(tensor[first:last] for tensor in tensors)
+
+    return read
+
+
+def _spare(seam: Seam, loom: Loom, rows: int, width: int) -> NDArray[Any] | None:
+    """Room for a fused tensor that is written at once."""
+    if not isinstance(loom.method, ArceeFusion) or seam.out is None:
+        return None
+    return _kept(loom, 0, seam.bytes).view(seam.out.raw).reshape(rows, width)
+
+
+def _kept(loom: Loom, number: int, size: int) -> NDArray[np.uint8]:
+    """The first bytes of a buffer that the thread keeps."""
+    buffers: dict[int, NDArray[np.uint8]] = loom.buffers.__dict__.setdefault("all", {})
+    if number not in buffers:
+        buffers[number] = np.empty(whole_bytes(loom.threads), np.uint8)
+    return buffers[number][:size]
 
 
 def _by_block(seam: Seam, loom: Loom, width: int) -> Callable[[int, int], tuple[NDArray[Any], ...]]:

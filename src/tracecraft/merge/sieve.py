@@ -1,0 +1,136 @@
+"""All scores of a tensor but a few put in their place by 16-bit codes, compiled.
+
+The code of a score is its whole part in units of a power of two: it never falls as the score
+rises, so a code beyond that of a bound settles on which side the score lies, and 32 fit into a
+vector. Only what shares the codes of a bound is looked at one by one.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from tracecraft.merge.kernels import CHUNK, F32, SUMS, U16, ZERO
+from tracecraft.merge.lanes import (
+    beyond,
+    code,
+    first_byte,
+    is_zero,
+    less,
+    plus_sign,
+    smaller,
+    value,
+)
+
+CODES = F32(32767.0)
+"""The last code, of all scores from there on."""
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS)  # type: ignore[untyped-decorator]
+def _codes(base: Any, other: Any, sb: Any, so: Any, k: Any, taken: Any, out: Any) -> Any:
+    """Fills `out`; gives the sum of d^2 of the scores not below `taken`."""
+    moved = ZERO
+    for i in range(base.shape[0]):
+        d = value(other[i], so) - value(base[i], sb)
+        score = abs(d) * k
+        out[i] = code(score if score < CODES else CODES)
+        dd = d * d
+        moved += dd if score >= taken else ZERO
+    return moved
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _mark(
+    codes: Any, l0: Any, l1: Any, l2: Any, l3: Any, h0: Any, h1: Any, h2: Any, h3: Any, hit: Any
+) -> Any:
+    """Fills `hit` with 1 from a lower code to its higher; how many lie below the first three."""
+    p0, p1, p2, p3 = less(h0, l0), less(h1, l1), less(h2, l2), less(h3, l3)
+    c0, c1, c2 = U16(0), U16(0), U16(0)
+    for i in range(codes.shape[0]):
+        c = codes[i]
+        d0, d1, d2, d3 = less(c, l0), less(c, l1), less(c, l2), less(c, l3)
+        c0, c1, c2 = plus_sign(c0, d0), plus_sign(c1, d1), plus_sign(c2, d2)
+        near = smaller(beyond(d0, p0), beyond(d1, p1))
+        hit[i] = is_zero(smaller(near, smaller(beyond(d2, p2), beyond(d3, p3))))
+    return c0, c1, c2
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _blend(codes: Any, base: Any, other: Any, last: Any, out: Any) -> Any:
+    """Fills `out` with `other` where the code is beyond `last`, else `base`; how many it took."""
+    taken = U16(0)
+    for i in range(codes.shape[0]):
+        c, x, y = codes[i], base[i], other[i]
+        out[i] = y if c > last else x
+        taken = plus_sign(taken, less(last, c))
+    return taken
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def sift(
+    base: Any,
+    other: Any,
+    sb: Any,
+    so: Any,
+    kl: Any,
+    unit: Any,
+    low: Any,
+    high: Any,
+    out: Any,
+    below: Any,
+    found: Any,
+    score: Any,
+    place: Any,
+) -> Any:
+    """Counts, gathers and chooses by four intervals [low, high) of scores times `unit`.
+
+    `below` grows by how many scores lie under each of the first three `low`. The scores inside an
+    interval go to its row of `score`, the flat positions of those in the fourth to `place`. `out`,
+    where it has rows, gets `other` for scores from the fourth `high` on, else `base`. `found` tells
+    how many were inside each; past the end of a row of `score` they are counted alone. Gives how
+    many were taken, and their sum of d^2.
+    """
+    n, room = base.shape[1], score.shape[1]
+    codes = np.empty(min(n, CHUNK), np.uint16)
+    hit = np.zeros((len(codes) + 7) & ~7, np.uint8)
+    words = hit.view(np.uint64)
+    l0, l1, l2, l3 = code(low[0]), code(low[1]), code(low[2]), code(low[3])
+    h0, h1, h2, last = code(high[0]), code(high[1]), code(high[2]), code(high[3])
+    choosing, sure = out.shape[0] > 0, F32(F32(last) + F32(1.0))
+    taken, moved = np.int64(0), 0.0
+    for r in range(base.shape[0]):
+        k = F32(kl[r] * unit)
+        for s in range(0, n, CHUNK):
+            e = min(n, s + CHUNK)
+            a, b, c = base[r, s:e], other[r, s:e], codes[: e - s]
+            moved += np.float64(_codes(a, b, sb, so, k, sure, c))
+            hit[e - s : (e - s + 7) & ~7] = 0
+            c0, c1, c2 = _mark(c, l0, l1, l2, l3, h0, h1, h2, last, hit)
+            below[0] += np.int64(c0)
+            below[1] += np.int64(c1)
+            below[2] += np.int64(c2)
+            if choosing:
+                taken += np.int64(_blend(c, a, b, last, out[r, s:e]))
+            for g in range((e - s + 7) >> 3):
+                word = words[g]
+                while word != 0:
+                    i = 8 * g + np.int64(first_byte(word))
+                    word &= word - np.uint64(1)
+                    d = value(b[i], so) - value(a[i], sb)
+                    v = F32(abs(d) * k)
+                    below[0] += np.int64((c[i] >= l0) & (v < low[0]))
+                    below[1] += np.int64((c[i] >= l1) & (v < low[1]))
+                    below[2] += np.int64((c[i] >= l2) & (v < low[2]))
+                    if choosing and v >= high[3] and c[i] <= last:
+                        out[r, s + i] = b[i]
+                        taken += 1
+                        moved += np.float64(d) * np.float64(d)
+                    for j in range(4):
+                        if low[j] <= v < high[j]:
+                            at = found[j]
+                            if at < room:
+                                score[j, at] = v
+                                if j == 3:
+                                    place[at] = r * n + s + i
+                            found[j] = at + 1
+    return taken, moved
