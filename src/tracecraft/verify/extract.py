@@ -56,6 +56,8 @@ _BECAUSE = re.compile(
 _SENTENCE = re.compile(r"(?<=[^\s.])[.!?](?=\s+[^\s])|\n+(?=\s*\S)")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _BROKEN = re.compile(r"(?:\b(?:is|are|was|be)|=|:)$")
+_THEREFORE = re.compile(r"(?<=[\s$])(?:Therefore|Thus|Hence|So)\b,?")
+_HOPE = re.compile(r"\s*I hope it is correct\.?\s*$")
 _CONCLUDES = re.compile(r"(?:\b(?:is|are|equals|be|was|to)|=|:)\s*$")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?%?(?![\w^_\\])")
 _MATHS = re.compile(r"[\d\\=<>^_+*/|]|^[A-Za-z]$")
@@ -238,8 +240,10 @@ def _whole(text: str) -> Extract | None:
 
 def _tail(text: str) -> Extract | None:
     """The one formula, or the one number, of the last sentence."""
-    window = max(len(text.rstrip()) - 600, 0)
-    ends = [m.end() for m in _SENTENCE.finditer(text, window, len(text.rstrip()))]
+    text = _HOPE.sub("", text).rstrip()
+    window = max(len(text) - 600, 0)
+    ends = [m.end() for m in _SENTENCE.finditer(text, window, len(text))]
+    ends += [m.start() for m in _THEREFORE.finditer(text, ends[-1] if ends else window)]
     start = ends[-1] if ends else window
     formulas = [m for m in _DISPLAY.finditer(text, start) if any(m.groups())]
     if formulas:

@@ -93,6 +93,8 @@ _ORDINAL = re.compile(
     r"|\\text\s*\{(?:st|nd|rd|th)\}|(?:st|nd|rd|th)\b|\^\{(?:st|nd|rd|th)\})"
 )
 _DOUBLED = re.compile(r"(?<!\\)\\\\(?=[a-zA-Z(){}\[\],;!% ])")
+_INLINE = re.compile(r"^\$(?=\S)([^$]*[^\s$\\])\$(?=\s[^$]*$)")
+"""Mathematics before its unit; `$5 and $6` are two amounts."""
 _SINGLE = re.compile(r"(?<!\\)(?:\\\\)*\\(?!\\)")
 _FENCES = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
 
@@ -125,7 +127,8 @@ _COMMAND = re.compile(r"\\([a-zA-Z]{3,})")
 _VOCABULARY = frozenset(
     (
         _LETTERS[1] + " " + _COMMANDS[1] + " left right big Big bigl bigr Bigl Bigr displaystyle "
-        "frac dfrac tfrac cfrac binom sqrt text textbf textit textrm mathrm mathbf mathbb mathcal "
+        "frac dfrac tfrac cfrac binom sqrt text textbf textit textrm textnormal textsf texttt "
+        "textup mathrm mathbf mathbb mathcal "
         "mathit mathsf operatorname mbox leq geq neq lt gt leqslant geqslant ldots cdots dots "
         "quad qquad mid vert lvert rvert langle rangle sin cos tan cot sec csc sinh cosh tanh "
         "arcsin arccos arctan ln log lg exp min max gcd lcm det deg dim mod pmod bmod overline "
@@ -157,6 +160,8 @@ def normalised(text: str) -> str:
     if not text.isascii():
         text = _ascii(text)
     text = unwrapped(text)
+    if "$" in text:
+        text = _INLINE.sub(r"\1", text)
     if not any(mark in text for mark in ("\\", "*", "`", "{,}", "__")):
         return _plain(text)
     text = _MARKDOWN.sub(lambda m: m.group(1) or m.group(2) or m.group(3), text)
