@@ -79,6 +79,13 @@ def test_the_last_words_of_a_child_are_kept(log):
     assert lines[-1].endswith("that was it")
 
 
+def test_a_child_that_ran_out_of_memory_is_known_by_its_words(log):
+    for words, ran_out in (("CUDA out of memory. Tried", True), ("shape mismatch", False)):
+        child = Child([sys.executable, "-c", f"raise RuntimeError('{words}')"], log, os.environ)
+        child.process.wait()
+        assert child.ran_out_of_memory() is ran_out
+
+
 def test_logs_stay_after_trouble_alone(tmp_path):
     with log_folder(None) as calm:
         (calm / "log").touch()

@@ -14,6 +14,8 @@ from tracecraft.distill import guard
 from tracecraft.errors import EngineError
 
 _TAIL_BYTES = 4_096
+_TRACE_BYTES = 1 << 16
+"""What the traces of an engine and of its processes take, of which one names the cause."""
 _TAIL_LINES = 8
 _STOP_SECONDS = 15.0
 """More than the guard takes to end its group."""
@@ -31,6 +33,7 @@ class Child:
     ) -> None:
         self.log = log
         with log.open("ab") as file:
+            self._begin = file.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "-I", guard.__file__, str(os.getpid()), *command],
                 stdin=subprocess.DEVNULL,
@@ -64,11 +67,19 @@ class Child:
             return f"was ended by {signal.Signals(code - 128).name}"
         return f"ended with exit code {code}"
 
+    def ran_out_of_memory(self) -> bool:
+        """Whether it said so before it ended; the words of PyTorch, CUDA and Python."""
+        said = self._last(_TRACE_BYTES).lower()
+        return "out of memory" in said or "memoryerror" in said
+
+    def _last(self, count: int) -> str:
+        with self.log.open("rb") as file:
+            file.seek(max(self._begin, self.log.stat().st_size - count))
+            return file.read().decode("utf-8", "replace")
+
     def tail(self) -> str:
         """Its last words, as lines of an error's message."""
-        with self.log.open("rb") as file:
-            file.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+        lines = self._last(_TAIL_BYTES).splitlines()
         said = [line.rstrip() for line in lines if line.strip()][-_TAIL_LINES:]
         return "\n".join([f"  log    {self.log}", *(f"         {line[:200]}" for line in said)])
 

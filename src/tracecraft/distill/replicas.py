@@ -186,8 +186,9 @@ class Replicas:
             yield guilty.request, Completion("", "failed", error=why)
         if self.deaths >= _MOST_DEATHS:
             raise EngineError(f"{told}\n  also   {self.deaths} times in a row, without an answer")
-        if "memory" in replica.trouble.lower():
-            replica.rows = max(1, replica.rows // 2)
+        if replica.child is not None and replica.child.ran_out_of_memory():
+            replica.rows = max(1, min(replica.rows, self.rows // 2) // 2)  # of what it computed on
+            log.warning("%s: %d requests at once from now on", self.name, replica.rows)
         time.sleep(_PAUSE_SECONDS * 2 ** max(0, self.deaths - 1))
         replica.start(self.options)
 

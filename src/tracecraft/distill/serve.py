@@ -211,6 +211,10 @@ class Servers:
             for other in self.servers:
                 other.gone = told
             return
+        if server.child is not None and server.child.ran_out_of_memory():
+            server.most = max(1, server.most // 2)
+            server.limit = float(server.most)
+            log.warning("%s: %d requests at once from now on", server.log.name, server.most)
         server.start()
 
     async def _healthy(self, server: Server) -> bool:
