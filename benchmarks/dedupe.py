@@ -25,11 +25,13 @@ the interpreter that `--peers` names; their time includes that process's start a
 """
 
 import argparse
+import json
 import os
 import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,8 +42,9 @@ import numpy as np
 import polars as pl
 
 from dedupe_peers import datasketch, gaoya, on_files, rensa
+from tracecraft.curate import bands, lines
 from tracecraft.curate.dedupe import Dedupe
-from tracecraft.curate.lsh import components, datasketch_bands, first_seen
+from tracecraft.curate.lsh import bands_for, components, datasketch_bands, first_seen
 from tracecraft.curate.minhash import Scheme, sketch
 from tracecraft.curate.shingle import shingles, similarity, word_hashes
 
@@ -161,9 +164,9 @@ def ours(hash: str = "words", workers: int = WORKERS) -> Callable[[list[str]], n
 
 def ours_as_datasketch(texts: list[str]) -> np.ndarray:
     """datasketch's own hash, bands and loop, without verification: its mask bit for bit."""
-    bands = datasketch_bands(THRESHOLD, PERMUTATIONS)
+    theirs = datasketch_bands(THRESHOLD, PERMUTATIONS)
     scheme = Scheme(PERMUTATIONS, 1, NGRAM, "sha1")
-    return first_seen(sketch(pl.Series(texts), scheme, bands, workers=WORKERS, compiled=True).keys)
+    return first_seen(sketch(pl.Series(texts), scheme, theirs, workers=WORKERS, compiled=True).keys)
 
 
 def table(scores: Sequence[Score]) -> None:
@@ -212,14 +215,35 @@ def compare(documents: int, words: int, peers: str, *, slow: bool) -> None:
         print(f"the mask of datasketch, bit for bit: {same}")
 
 
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+class Peak:
+    """The most memory of its own (mapped files left out) that this process held in a block."""
+
+    def __enter__(self) -> "Peak":
+        self.before = self.most = self.now()
+        self.ended = threading.Event()
+        self.watch = threading.Thread(target=self.look)
+        self.watch.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.ended.set()
+        self.watch.join()
+
+    def look(self) -> None:
+        while not self.ended.wait(0.01):
+            self.most = max(self.most, self.now())
+
+    @staticmethod
+    def now() -> float:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("RssAnon:")[1].split()[0]) * 1024
 
 
 def curve() -> None:
     """Short rows, each size in a process of its own: time and memory over that of the input."""
     print(
-        f"{'rows':>10}{'MB':>8}{'CPU s':>9}{'µs a row':>10}{'peak MB':>9}{'added bytes a row':>19}"
+        f"{'rows':>10}{'MB':>8}{'CPU s':>9}{'µs a row':>10}{'added MB':>10}"
+        f"{'bytes a row':>13}  keys"
     )
     for rows in (2_000, 20_000, 200_000, 2_000_000):
         told = subprocess.run(
@@ -243,23 +267,43 @@ def row(rows: int) -> None:
             again = g.random(count) < 0.1
             drawn[again] = drawn[np.maximum(np.flatnonzero(again) - 1, 0)]
             drawn[again, 39] = g.integers(0, len(spelt), int(again.sum()))
-            lines = [" ".join(line) for line in spelt[drawn]]
+            spoken = [" ".join(line) for line in spelt[drawn]]
             parts.append(Path(folder) / f"{start}.arrow")
-            pl.DataFrame({"statement": lines}).write_ipc(parts[-1])
-            del lines, drawn
+            pl.DataFrame({"statement": spoken}).write_ipc(parts[-1])
+            del spoken, drawn
         table = pl.scan_ipc(parts)
         stage = Dedupe(workers=1)
         stage.mark(table.head(20_000))
         size = sum(part.stat().st_size for part in parts)
-        before, cpu = peak_mb(), time.process_time()
-        marks = stage.mark(table)
+        cpu = time.process_time()
+        with Peak() as peak:
+            marks = stage.mark(table)
         cpu = time.process_time() - cpu
         assert marks.height == rows, path
-        added = max(peak_mb() - before, 0) * 1e6 / rows
+        added = peak.most - peak.before
+        keys = bands_for(THRESHOLD, PERMUTATIONS)[0] * 8 * rows
         print(
             f"{rows:>10,}{size / 1e6:>8.0f}{cpu:>9.2f}{cpu / rows * 1e6:>10.1f}"
-            f"{peak_mb():>9.0f}{added:>19.0f}"
+            f"{added / 1e6:>10.0f}{added / rows:>13.0f}"
+            f"  {'on disk' if keys > bands.KEYS_BYTES else 'in memory'}"
         )
+
+
+def files(documents: int, words: int) -> None:
+    """JSON lines in, JSON lines out, the dropped ones beside them, all of it synced to disk."""
+    given = corpus(documents, words)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        with (home / "a.jsonl").open("w") as file:
+            for i, text in enumerate(given.texts):
+                file.write(json.dumps({"id": f"d{i}", "text": text}) + "\n")
+        size = (home / "a.jsonl").stat().st_size / 1e6
+        stage = Dedupe(column=("text",), threshold=THRESHOLD)
+        for turn in range(4):
+            cpu, wall = time.process_time(), time.perf_counter()
+            told = lines.dedupe(home / "a.jsonl", home / "o.jsonl", home / "d.jsonl", stage)
+            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+            print(f"turn {turn + 1}: {size:.0f} MB, {told}, CPU {cpu:.2f} s, wall {wall:.2f} s")
 
 
 def crowd(documents: int) -> None:
@@ -293,6 +337,7 @@ def main() -> None:
     asked.add_argument("--slow", action="store_true", help="also text-dedup and datatrove")
     asked.add_argument("--peers", default=sys.executable, help="the Python that has those two")
     asked.add_argument("--curve", action="store_true", help="2,000 to 2,000,000 short rows")
+    asked.add_argument("--files", action="store_true", help="JSON lines to JSON lines")
     asked.add_argument("--crowd", action="store_true", help="a preamble shared by all")
     asked.add_argument("--row", type=int, help=argparse.SUPPRESS)
     given = asked.parse_args()
@@ -300,6 +345,8 @@ def main() -> None:
         row(given.row)
     elif given.curve:
         curve()
+    elif given.files:
+        files(given.documents, given.words)
     elif given.crowd:
         crowd(given.documents)
     else:

@@ -10,8 +10,10 @@ import numpy as np
 from tracecraft.curate.lsh import Ints
 from tracecraft.curate.shingle import MIX, U64
 
-KEYS_BYTES = 1 << 28
-"""Keys that may lie in memory: those of 1.6 million texts at 21 bands."""
+KEYS_BYTES = 1 << 27
+"""Keys that may lie in memory: those of 800,000 texts at 21 bands."""
+AT_ONCE = 4
+"""Bands that are sorted into files together."""
 RANGES = 256
 """Files that keys beyond it are spread over, by their first eight bits."""
 _SHIFT = np.uint64(56)
@@ -74,17 +76,25 @@ class Bands:
                 self.scratch.mkdir(parents=True, exist_ok=True)
             made = tempfile.TemporaryDirectory(prefix="bands-", dir=self.scratch)
             self._folder = Path(self._opened.enter_context(made))
-        twist = np.arange(1, self.bands + 1, dtype=np.uint64)[:, None] * MIX
         start = self.texts - sum(keys.shape[1] for keys in self._held)
         for keys in self._held:
-            flat = (keys ^ twist).ravel()
-            texts = np.tile(np.arange(start, start + keys.shape[1], dtype=np.uint64), self.bands)
+            for first in range(0, self.bands, AT_ONCE):
+                self._file(keys[first : first + AT_ONCE], first, start)
             start += keys.shape[1]
-            part = (flat >> _SHIFT).astype(np.uint8)
-            order = np.argsort(part, kind="stable")
-            entries = np.stack([flat[order], texts[order]], axis=1)
-            borders = np.searchsorted(part[order], np.arange(RANGES + 1))
-            for number in np.unique(part).tolist():
-                with (self._folder / f"{number}").open("ab") as file:
-                    file.write(entries[borders[number] : borders[number + 1]].data)
         self._held.clear()
+
+    def _file(self, keys: U64, band: int, start: int) -> None:
+        """Put the keys of some bands, from `band` on, of texts from `start` on into their files."""
+        assert self._folder is not None
+        count, texts = keys.shape
+        twist = np.arange(band + 1, band + count + 1, dtype=np.uint64)[:, None] * MIX
+        flat = (keys ^ twist).ravel()
+        part = (flat >> _SHIFT).astype(np.uint8)
+        order = np.argsort(part, kind="stable")
+        borders = np.searchsorted(part[order], np.arange(RANGES + 1))
+        entries = np.empty((len(flat), 2), np.uint64)
+        entries[:, 0] = flat[order]
+        entries[:, 1] = start + order % max(texts, 1)
+        for number in np.flatnonzero(np.diff(borders)).tolist():
+            with (self._folder / f"{number}").open("ab") as file:
+                file.write(entries[borders[number] : borders[number + 1]].data)
