@@ -136,6 +136,18 @@ def test_what_is_posted():
     assert {"stop", "top_k"} & plain.keys() == set()
 
 
+def test_an_answer_that_was_cut_off_is_gone_on_with():
+    begun = json.dumps(MESSAGES) + "<think>\ntwo and"
+    body = CHAT.body(Request("k", begun, Sampling()))
+    assert body["messages"] == [*MESSAGES, {"role": "assistant", "content": "<think>\ntwo and"}]
+    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+    answer = Answer(CHAT, continues=True)
+    for event in (delta(reasoning=" two"), delta("stop", content="4")):
+        answer.take(json.dumps(event).encode())
+    whole = "<think>\ntwo and" + answer.result().text
+    assert split(whole) == ("two and two", "4", True)
+
+
 def test_further_fields_are_added_and_taken_away():
     wire = Wire(model="m", chat=True, extra={"reasoning_effort": "high", "seed": None})
     body = wire.body(Request("k", json.dumps(MESSAGES), Sampling()))

@@ -176,6 +176,8 @@ class Round:
             server.gone = trouble.why
             log.warning("%s is not asked any more: %s", server.url, trouble.why)
         elif trouble.kind == "away":
+            if not server.troubles:
+                log.warning("%s can't be reached: %s", server.url, trouble.why)
             server.away(begun, trouble.why)
         elif trouble.kind == "wait":
             server.asked_for_time(begun, trouble.seconds, trouble.why)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import orjson
 
 from tracecraft.distill.engine import Completion, Request
-from tracecraft.think import OPEN, join
+from tracecraft.think import CLOSE, OPEN, join
 
 _SHOWN = 300
 """Characters of a server's own words that an error repeats."""
@@ -73,7 +73,7 @@ class Wire:
         room = sampling.max_tokens
         asked: dict[str, Any]
         if self.chat:
-            asked = {"messages": json.loads(request.prompt)}
+            asked = _messages(request.prompt)
         elif self.count is None:
             asked = {"prompt": request.prompt, "skip_special_tokens": False}
         else:
@@ -110,7 +110,7 @@ class Wire:
         """One request to one server, read to its end."""
         import httpx2
 
-        answer = Answer(self)
+        answer = Answer(self, continues=bool(body.get("continue_final_message")))
         data = orjson.dumps(body)
         try:
             async with (
@@ -172,8 +172,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 class Answer:
     """One answer as it arrives, in events or whole."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, *, continues: bool = False) -> None:
         self.wire = wire
+        self.continues = continues
+        """What comes goes on where another answer was cut off, maybe in its thought."""
         self.content: list[str] = []
         self.reasoning: list[str] = []
         self.pieces = 0
@@ -251,9 +253,10 @@ class Answer:
         thought, content = "".join(self.reasoning), "".join(self.content)
         if not thought:
             return content
-        if not content and self.finish in _FINISHES and _FINISHES[self.finish] == "length":
-            return f"{OPEN}\n{thought}"
-        return join(thought, content)
+        cut = not content and self.finish is not None and _FINISHES.get(self.finish) == "length"
+        if self.continues:  # to the letter, since what was there before is joined to it
+            return thought if cut else f"{thought}\n{CLOSE}\n\n{content}"
+        return f"{OPEN}\n{thought}" if cut else join(thought, content)
 
     def result(self) -> Completion | Trouble:
         if self.trouble is not None and self.finish is None:
@@ -274,6 +277,21 @@ class Answer:
     def _counted(self) -> int:
         """Tokens of an answer whose server does not tell; an event is one, on most servers."""
         return len(self.wire.count(self.text)) if self.wire.count else self.pieces
+
+
+def _messages(prompt: str) -> dict[str, Any]:
+    """The chat that `Remote.render` wrote; text after it is the beginning of the answer.
+
+    A server goes on with it only where it knows these two fields of vLLM's, and refuses else.
+    """
+    messages, end = json.JSONDecoder().raw_decode(prompt)
+    if end == len(prompt):
+        return {"messages": messages}
+    return {
+        "messages": [*messages, {"role": "assistant", "content": prompt[end:]}],
+        "add_generation_prompt": False,
+        "continue_final_message": True,
+    }
 
 
 def _text(told: Mapping[str, Any], name: str) -> str:
