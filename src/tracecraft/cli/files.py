@@ -46,6 +46,10 @@ Inputs = Annotated[
     list[Path],
     typer.Argument(metavar="FILE…", help="JSONL, JSON, CSV, Parquet, Arrow, also .gz; a folder."),
 ]
+Judged = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE…", help="As for other commands, or hub:org/name[@revision]."),
+]
 Out = Annotated[
     Path,
     typer.Option(help="By its ending .parquet, .jsonl, .arrow one file, else a `datasets` folder."),
@@ -65,9 +69,14 @@ Column = Annotated[str, typer.Option(help="The column that is read.")]
 
 @app.command()
 def verify(
-    files: Inputs,
-    out: Out,
-    use: Annotated[str, typer.Option(help="math, code, choice, quantity, judge or auto.")] = "auto",
+    files: Judged,
+    out: Annotated[
+        Path | None, typer.Option(help="As for other commands; without, stored verdicts are tried.")
+    ] = None,
+    use: Annotated[
+        str | None,
+        typer.Option(help="math, code, choice, quantity, judge or auto; else as it was published."),
+    ] = None,
     mapping: Map = None,
     options: Options = None,
     store: StoreFolder = RUNS,
@@ -75,14 +84,34 @@ def verify(
 ) -> None:
     """Judge every row's response by its reference answer; adds outcome, extracted, detail.
 
-    What a judge's model answers is kept in the store's completion ledger.
+    Without --out, rows that hold verdicts are judged again: exit 1 where one differs. What a
+    judge's model answers is kept in the store's completion ledger.
     """
-    stage = _stage({"use": "verify", "verifier": {"use": use}}, options)
+    from tracecraft.cli import again
+    from tracecraft.publish.hub_stored import Stored
+
+    places = [Stored.at(path) for path in files]
+    files = [file for place in places for file in place.files]
+    known = [one for place in places for one in place.verifiers]
     table = _read(files, mapping)
+    if out is None and again.OUTCOME not in table.columns:
+        raise UsageError("verify: --out is missing, and the rows hold no verdicts to try again")
+    asked = again.groups([{"use": use}] if use else known or [{"use": "auto"}], table)
+    stages = [_stage({"use": "verify", "verifier": dict(one)}, options) for one, _ in asked]
     ours = _as_ours(table, mapping, ("answer", "response"), files)
+    ours = again.with_problems(ours, [file for place in places for file in place.problems])
     with Completions(store / "completions") as completions:
         desk = Desk(completions=completions)
-        _carry_out(stage, table, ours, out, None, as_json=as_json, desk=desk)
+        if out is None:
+            made = [
+                _asked(stage, ours.filter(rows), desk, quiet=as_json)
+                for stage, (_, rows) in zip(stages, asked, strict=True)
+            ]
+            again.check(table, [rows for _, rows in asked], made, as_json=as_json)
+        elif len(stages) > 1:
+            raise UsageError("verify: several verifiers judged these rows: choose one with --use")
+        else:
+            _carry_out(stages[0], table, ours, out, None, as_json=as_json, desk=desk)
 
 
 @app.command()
