@@ -24,7 +24,7 @@ def ours(home: str | type) -> bool:
 
 def surface() -> str:
     lines = [f"name {name}" for name in tc.__all__]
-    for module in ("evaluate", "files", "inspect", "keep", "models", "report"):
+    for module in ("evaluate", "files", "inspect", "keep", "models", "push", "report"):
         import_module(f"tracecraft.cli.{module}")
     group = typer.main.get_command(app)
     for command in sorted(group.commands.values(), key=lambda c: c.name):
