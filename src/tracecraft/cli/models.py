@@ -58,20 +58,57 @@ def merge(
         None
     ),
     seed: Annotated[int, typer.Option(help="Of whatever is sampled.")] = 0,
+    search: Annotated[
+        Path | None,
+        typer.Option(help="Try every order of the --models; this recipe's pass rate scores each."),
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="Of a search: NAME=FOLDER (repeatable).")
+    ] = None,
+    grid: Annotated[
+        list[str] | None, typer.Option(help="Of a search: t=0.3,0.5, an option (repeatable).")
+    ] = None,
+    store: StoreFolder = RUNS,
     as_json: AsJson = False,
 ) -> None:
     """Merge two checkpoints, tensor by tensor; run it again to resume."""
-    from tracecraft.merge import MergePlan, preview, read_mergekit, try_out
+    if search is not None:
+        from tracecraft.cli.search import search_orders
+
+        options = {"method": method, "mode": mode, "dtype": dtype, "seed": seed}
+        search_orders(models or [], grid or [], options, search, out, store, as_json=as_json)
+        return
+    if models or grid:
+        raise UsageError("merge: --model and --grid belong to --search RECIPE")
+    job, folders = _asked(base, other, config, method, mode, dtype, seed)
+    _carried_out(job, folders, out, as_json=as_json)
+
+
+def _asked(
+    base: Path | None,
+    other: Path | None,
+    config: Path | None,
+    method: str,
+    mode: str | None,
+    dtype: str | None,
+    seed: int,
+) -> tuple[Any, list[Path]]:
+    """One merge and its folders."""
+    from tracecraft.merge import MergePlan, read_mergekit
 
     if config is not None:
-        found = read_mergekit(config)
-        job, models = found.merge, list(found.models)
-    elif base is None or other is None:
-        raise UsageError("merge: say --base and --other, or --config")
-    else:
-        step = {"name": "merge", "into": str(base), "other": str(other), "method": method}
-        options = {"mode": mode, "dtype": dtype, "seed": seed}
-        job, models = MergePlan.bind([{**step, **options}]).steps[0].merge(), [base, other]
+        found = read_mergekit(config, mode=mode)
+        return found.merge, list(found.models)
+    if base is None or other is None:
+        raise UsageError("merge: say --base and --other, or --config, or --search")
+    step = {"name": "merge", "into": str(base), "other": str(other), "method": method}
+    options = {"mode": mode, "dtype": dtype, "seed": seed}
+    return MergePlan.bind([{**step, **options}]).steps[0].merge(), [base, other]
+
+
+def _carried_out(job: Any, models: list[Path], out: Path, *, as_json: bool) -> None:
+    from tracecraft.merge import preview, try_out
+
     flight = preview(models, out, job.method, dtype=job.dtype, threads=job.threads)
     flight.check()
     for note in flight.notes:

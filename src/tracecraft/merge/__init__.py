@@ -6,7 +6,7 @@ from tracecraft.merge.fold import Merge, MergePlan, MergeStep, carry_out, merge_
 from tracecraft.merge.fusion import Fused, fuse
 from tracecraft.merge.mergekit import read_mergekit
 from tracecraft.merge.methods import Method
-from tracecraft.merge.order import orders, search
+from tracecraft.merge.order import Scored, orders, search
 from tracecraft.merge.postflight import try_out
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "MergeStep",
     "Method",
     "Report",
+    "Scored",
     "TensorDelta",
     "carry_out",
     "fuse",

@@ -29,11 +29,14 @@ def search(
     sources: Mapping[str, Path],
     out: Path,
     score: Callable[[Path], float],
+    *,
+    by: str = "",
 ) -> list[Scored]:
     """Carry out every plan below `out` and score its student; the best comes first.
 
     A merge that several plans begin with is made once. What is finished is kept: run it again
-    with more plans, or after a kill, and only the missing ones are made and scored.
+    with more plans, or after a kill, and only the missing ones are made and scored. `by` names
+    what scores: a score by something else does not count.
 
     Raises:
         DataError: a score that is not finite, or a merge that fails as `carry_out` does.
@@ -42,12 +45,14 @@ def search(
     for plan in plans:
         student = _student(plan, sources, out)
         place = student / SCORE
-        if not place.exists():
+        known = orjson.loads(place.read_bytes()) if place.exists() else {}
+        if known.get("by") != by:
             value = float(score(student))
             if value != value:
                 raise DataError(f"{student}: its score is not a number")
-            write_json(place, {"score": value, "plan": plan.model_dump(mode="json")})
-        found.append(Scored(plan, student, orjson.loads(place.read_bytes())["score"]))
+            known = {"score": value, "by": by, "plan": plan.model_dump(mode="json")}
+            write_json(place, known)
+        found.append(Scored(plan, student, known["score"]))
     return sorted(found, key=lambda one: -one.score)
 
 
