@@ -15,8 +15,12 @@ from tracecraft.curate.shingle import prepare
 
 BATCH_BYTES = 32_000_000
 """Text that one piece holds, roughly."""
-HELD_BYTES = 1 << 30
+MOST_ROWS = 1 << 16
+"""Rows that one piece holds at most: what is kept of each takes memory too."""
+HELD_BYTES = 1 << 29
 """Text that may be held in memory while it is compared."""
+SPARSE = 0.5
+"""Share of a piece's rows below which the chosen ones are copied: a slice holds on to it all."""
 PROBE_ROWS = 256
 LEAST_ROWS = 512
 """Rows at the top of a table whose length stands for all."""
@@ -39,7 +43,7 @@ class Corpus:
         """Rows that hold about `BATCH_BYTES`."""
         probe = self.table.head(PROBE_ROWS).select(self.text.str.len_bytes().mean())
         mean = probe.collect().item()
-        return int(np.clip(BATCH_BYTES / max(mean or 0, 1), LEAST_ROWS, 1 << 18))
+        return int(np.clip(BATCH_BYTES / max(mean or 0, 1), LEAST_ROWS, MOST_ROWS))
 
     def batches(self, *expressions: pl.Expr) -> Iterator[pl.DataFrame]:
         """Expressions over all rows, in order, in pieces."""
@@ -48,11 +52,18 @@ class Corpus:
 
     def pieces(self, expression: pl.Expr, rows: NDArray[np.int64]) -> Iterator[pl.Series]:
         """An expression's values for some rows, given in ascending order, in pieces."""
+        return (values for values, _ in self._chosen(expression, rows))
+
+    def _chosen(
+        self, expression: pl.Expr, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[pl.Series, float]]:
+        """`pieces`, each with the share of its rows that were chosen."""
         start = 0
-        for batch in self.batches(expression.alias("value")):
+        for batch in self.batches(*map(pl.col, dict.fromkeys(expression.meta.root_names()))):
             first, last = np.searchsorted(rows, [start, start + batch.height])
             if last > first:
-                yield batch["value"].gather(rows[first:last] - start)
+                some = batch[rows[first:last] - start]
+                yield some.select(expression.alias("value"))["value"], some.height / batch.height
             start += batch.height
 
     def some(self, expression: pl.Expr, rows: NDArray[np.int64]) -> pl.Series:
@@ -70,8 +81,9 @@ class Corpus:
         size = 0
         with contextlib.ExitStack() as opened:
             file = None
-            for piece in self.pieces(self.text, rows):
+            for piece, share in self._chosen(self.text, rows):
                 texts = prepare(piece, fold=fold)
+                texts = _copied(texts) if share < SPARSE else texts
                 parts.append(texts)
                 sizes.append(texts.str.len_bytes().cast(pl.Int64).to_numpy())
                 size += int(sizes[-1].sum())
@@ -90,6 +102,11 @@ class Corpus:
         lengths = np.concatenate(sizes)
         begins = (np.cumsum(lengths) - lengths).astype(np.uint64)
         return Views(begins + np.uint64(mapped.ctypes.data), lengths, mapped)
+
+
+def _copied(texts: pl.Series) -> pl.Series:
+    """The same texts in memory of their own."""
+    return pl.Series(texts.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
 
 def _bytes(texts: pl.Series) -> memoryview:

@@ -236,7 +236,8 @@ class Dedupe(Marker, use="dedupe", version=1):
         if not tied.any():
             return order
         name = self._id(corpus)
-        said = pl.col(name).cast(pl.String) if name else pl.struct(pl.all()).struct.json_encode()
+        whole = pl.struct(corpus.table.collect_schema().names()).struct.json_encode()
+        said = pl.col(name).cast(pl.String) if name else whole
         rows = np.flatnonzero(tied)
         line = np.zeros(len(order), np.int64)
         line[rows] = corpus.some(said, rows).rank("dense").fill_null(0).to_numpy()
