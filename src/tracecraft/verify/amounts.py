@@ -31,7 +31,8 @@ _FRACTION = re.compile(
 _TEN_IN_ROMAN = re.compile(r"\\(?:mathrm|text)\s*\{\s*(10\s*\^\s*(?:\{[-+\d\s]*\}|-?\d+))\s*\}")
 _LEAD = re.compile(
     r"^(?:[\s$*_(\[]|\\[(\[,;! ]|\\(?:approx|sim|simeq|displaystyle|left)\b|[≈~∼]|\b(?:about"
-    r"|approximately|approx\.?|roughly|around|nearly|equal to|is|of|the value|value)\b)+",
+    r"|pH\s*[=:]?|approximately|approx\.?|roughly|around|nearly|equal to|is|of|the value|value"
+    r")\b)+",
     re.IGNORECASE,
 )
 _SUPER = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")

@@ -183,9 +183,9 @@ _SPELT = [
                 r"|si)\s*(?=\{)"), " "),
     (re.compile(r"\\(?:rm|mathrm|text)\b"), " "),
     (re.compile(r"\\mu(?![a-zA-Z])\s*|[µμ]\s*"), "u"),
-    (re.compile(r"\\(?:cdot|times|ast|,|;|:|!|quad|ell)(?![a-zA-Z])|[·⋅×∙•*]"
+    (re.compile(r"\\(?:cdot|times|ast|quad|ell)(?![a-zA-Z])|\\[,;:!]|[·⋅×∙•*]"
                 r"|(?<=[a-zA-Z])\.(?=[a-zA-Z])"), " * "),
-    (re.compile(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"(\1)/(\2)"),
+    (re.compile(r"\\frac\s*\{\s*\{?([^{}]*)\}?\s*\}\s*\{\s*\{?([^{}]*)\}?\s*\}"), r"(\1)/(\2)"),
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\\\$"), " dollar "),
     (re.compile(r"[$~]|\\ "), " "),

@@ -25,6 +25,7 @@ _ARROW = re.compile(
     r"|<?(?:=|-)+>|[→⟶⇌⇄↔⇋]|(?<=[\s\w)\]}])=(?=[\s\w(\[{])",
     re.IGNORECASE,
 )
+_HALF = re.compile(r"\\[dt]?frac\s*\{(\d+)\}\s*\{(\d+)\}")
 _SUBS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
 _SUPERS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-", strict=True))
 _STATE = re.compile(r"\((?:s|l|g|aq|cr|conc|dil)\.?\)")
@@ -77,6 +78,7 @@ def _spelled(text: str) -> str:
     """One spelling: plain digits, `^2+` for a charge, `·` for water, `->`, no spaces or states."""
     text = text.translate(_SUBS).replace("−", "-").replace("–", "-")
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+", lambda m: "^" + "".join(_SUPERS[c] for c in m.group(0)), text)
+    text = _HALF.sub(r"\1/\2 ", text.replace("½", "1/2 "))
     text = _ARROW.sub(" -> ", text)
     text = re.sub(r"\\(?:mathrm|text|ce|mathbf|rm|operatorname|textbf|mathit)\b\s*", "", text)
     text = re.sub(r"\\(?:cdot|bullet|ast)|[·•⋅∙*]", "·", text)
@@ -88,8 +90,12 @@ def _spelled(text: str) -> str:
 
 
 def _configuration(text: str) -> str | None:
+    """The subshells in one order; None for anything else."""
     plain = re.sub(r"[\s^]", "", text)
-    return plain if _CONFIGURATION.fullmatch(plain) else None
+    if _CONFIGURATION.fullmatch(plain) is None:
+        return None
+    core, shells = re.match(r"(\[\w+\])?(.*)", plain).groups()  # type: ignore[union-attr]
+    return "".join([core or "", *sorted(re.findall(r"\d[spdf]\d{1,2}?(?=\d[spdf]|$)", shells))])
 
 
 def _looks_chemical(text: str) -> bool:

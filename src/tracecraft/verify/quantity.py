@@ -31,6 +31,7 @@ _BEHIND = re.compile(
 
 _SCALED = re.compile(r"(?P<bare>[-+]?[\d.,]+)[\s$]*(?:\\mathrm\s*\{\s*)?10\s*\^")
 """A reference whose power of ten belongs to its unit, as in SciBench: no sign of a product."""
+_LETTERS_BEHIND = re.compile(r"(.*(?:[\d})]|\\pi))\s+([A-Za-z][A-Za-z/^\d {}.-]*)$")
 _TEN_BEHIND = re.compile(r"\$*\s*(?:\\times|\\cdot|[×x])?\s*\$*\s*10\s*\^[^\n.,;]*")
 
 
@@ -84,6 +85,11 @@ class Quantity(Verifier, use="quantity", version=1):
         chemistry = chemical(reference, answer) if want is None else None
         if chemistry is not None:
             return chemistry
+        if want is None and given is not None and given.unit is not None:
+            want = _computed(reference)
+            if want is not None and want.unit is not None:
+                return measured(want, given, self.tolerance)
+            want = None
         if want is not None:
             computed = _computed(answer)
             if computed is not None:
@@ -220,6 +226,10 @@ def _computed(answer: str) -> Amount | None:
 
     plain = normalised(re.split(r"=|\\approx|≈", answer)[-1])
     head, name = split_unit(plain)
+    behind = _LETTERS_BEHIND.match(plain) if name is None else None
+    measure = unit(behind.group(2)) if behind is not None else None
+    if behind is not None and measure is not None and not measure.unknown:
+        head, name = behind.group(1), behind.group(2)
     if refused(head) is not None or len(head) > 200:
         return None
     try:
