@@ -1,6 +1,6 @@
 # The environment is made once, by the first target that needs it, and again when its locks change.
 .DEFAULT_GOAL := help
-.PHONY: help math-data code-data science-data data branches merge mini test check smoke bench
+.PHONY: help math-data code-data science-data data branches merge upload mini test check smoke bench
 # Packages are installed without bytecode, which is written at first import: vLLM's takes 16 s of CPU
 # without it and 8 s with it, at every start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -29,6 +29,11 @@ branches: $(READY)  ## a branch a domain, of recipes/branches.yaml or RECIPE
 
 merge: $(READY)  ## the branches become one
 	$(RUN) "$(STUDENT)" --until merge $(OPTIONS)
+
+# A run's name only where it is said on the command line: above, RUN is what carries recipes out.
+upload: $(READY)  ## push what the recipe's section publish names, of RUN or the latest run
+	.venv/bin/tracecraft push "$(if $(filter command,$(origin RUN)),$(RUN),latest)" \
+	  $(if $(REPO),--repo "$(REPO)") $(if $(STORE),--store "$(STORE)")
 
 mini: $(READY)  ## the method in miniature on a CPU, over five seeds or SEEDS; docs/miniature.md
 	.venv/bin/python tools/mini.py $(if $(SEEDS),--seeds $(SEEDS)) $(if $(STORE),--store $(STORE))
