@@ -60,6 +60,11 @@ _THEREFORE = re.compile(r"(?<=[\s$])(?:Therefore|Thus|Hence|So)\b,?")
 _HOPE = re.compile(r"\s*I hope it is correct\.?\s*$")
 _CONCLUDES = re.compile(r"(?:\b(?:is|are|equals|be|was|to)|=|:)\s*$")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?%?(?![\w^_\\])")
+_ENDS_IN = re.compile(
+    r"(?:\b(?:is|are|equals|was)|=|≈)\s+(?:(?:approximately|about|exactly|only|therefore|thus)\s+)?"
+    r"(?P<number>[-+−]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)%?)(?![\w.,/^]*\d)[^\d\n$\\]{0,20}$"
+)
+"""A sentence that ends in its value, with a unit or none."""
 _MATHS = re.compile(r"[\d\\=<>^_+*/|]|^[A-Za-z]$")
 
 
@@ -246,6 +251,9 @@ def _tail(text: str) -> Extract | None:
     ends += [m.start() for m in _THEREFORE.finditer(text, ends[-1] if ends else window)]
     start = ends[-1] if ends else window
     formulas = [m for m in _DISPLAY.finditer(text, start) if any(m.groups())]
+    ends_in = _ENDS_IN.search(text, max(start, formulas[-1].end() if formulas else 0))
+    if ends_in is not None:
+        return Extract(ends_in.group("number"), "tail", *ends_in.span("number"))
     if formulas:
         last = formulas[-1]
         answer = next(g for g in last.groups() if g is not None)
