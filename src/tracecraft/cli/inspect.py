@@ -81,6 +81,10 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a run's funnel, or some rows of one of its stages."""
+    from tracecraft.cli.figures import print_figures
+    from tracecraft.publish.page_facts import gather
+    from tracecraft.summary import rate
+
     found, stage = find_run(name, store)
     if stage is None:
         summary = summarize(found)
@@ -88,6 +92,7 @@ def show(
             print_json(_plain(summary))
         else:
             print_summary(summary, Console())
+            print_figures(gather(found.steps, rate), Console())
         return
     table = found.dropped(stage) if dropped or rule else found[stage].scan()
     if rule:

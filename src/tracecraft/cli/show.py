@@ -1,20 +1,28 @@
 """How results look in a terminal: tables by rich, or JSON for machines."""
 
 import json
+import re
 import sys
 from typing import Any
 
 import polars as pl
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
+from tracecraft.cli.figures import STYLES, bar
 from tracecraft.cli.watch import duration
+from tracecraft.schema import DROPPED
 from tracecraft.summary import Rate, Summary
 
 TEXT_WIDTH = 160
 """Characters of a cell that `show` prints."""
 PLAIN_WIDTH = 160
 """Characters of a line that nobody's terminal cuts."""
+READ = {"statement": 1200, "reasoning": TEXT_WIDTH, "response": 1600}
+"""Columns that `show` prints as text, and how many characters of them."""
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def print_json(value: Any) -> None:
@@ -34,11 +42,17 @@ def print_summary(summary: Summary, console: Console) -> None:
     table.add_column("in", justify="right")
     table.add_column("dropped, by rule")
     table.add_column("out", justify="right")
+    table.add_column("left", style="cyan")
     table.add_column("time", justify="right")
+    scale = 1
     for line in summary.funnel:
         drops = "\n".join(f"{n:,} {rule}" for rule, n in line.dropped.items())
-        row = (line.name, f"{line.rows_in:,}", drops, f"{line.rows_out:,}", duration(line.seconds))
-        table.add_row(*row)
+        if line.rows_out > line.rows_in or (not line.dropped and line.rows_out != line.rows_in):
+            scale = line.rows_out  # a source, or one row became several
+        scale = max(scale, line.rows_in, line.rows_out)
+        left = bar(line.rows_out / scale, 12)
+        row = (line.name, f"{line.rows_in:,}", drops, f"{line.rows_out:,}", left)
+        table.add_row(*map(Text, row), duration(line.seconds))
     console.print(table)
     for label, told in _facts(summary):
         console.print(f"  {label:<10} {told}", highlight=False, soft_wrap=True)
@@ -77,23 +91,45 @@ def _rate(rate: Rate) -> str:
 
 
 def print_rows(table: pl.DataFrame, console: Console, title: str) -> None:
-    """A few rows, one block a row, long texts shortened."""
+    """A few rows, one panel a row: what was asked and answered as text, reasoning folded."""
     if not table.height:
         console.print(f"{title}: no rows")
         return
     for i, row in enumerate(table.iter_rows(named=True)):
-        block = Table(title=f"{title} row {i}", title_justify="left", show_header=False)
-        block.add_column(style="bold")
-        block.add_column(overflow="fold")
-        for name, value in row.items():
-            if value is not None:
-                block.add_row(name, shortened(value))
-        console.print(block)
+        told = {name: value for name, value in row.items() if value is not None}
+        texts = [part for name in READ if name in told for part in _passage(name, told.pop(name))]
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim")
+        grid.add_column(overflow="fold")
+        for name, value in told.items():
+            style = STYLES.get(str(value), "red" if name == DROPPED else "")
+            grid.add_row(Text(name), Text(shortened(value), style=style))
+        name = Text(f"{title} row {i}", style="bold")
+        console.print(Panel(Group(*texts, grid), title=name, title_align="left"))
+
+
+def _passage(name: str, value: object) -> list[RenderableType]:
+    """A text under its name; of the reasoning, as much as fits in two lines."""
+    told = str(value).strip()
+    if not told:
+        return []
+    if name == "reasoning":
+        head = f"{name}, {len(told):,} characters"
+        return [Text(head, style="bold"), Text(shortened(told), style="dim"), Text()]
+    most = READ[name]
+    left = len(told) - most
+    ending = f" … ({left:,} more characters)" if left > 0 else ""
+    return [Text(name, style="bold"), Text(harmless(told[:most]) + ending), Text()]
+
+
+def harmless(text: str) -> str:
+    """A text of others without what a terminal would obey: escapes and other controls."""
+    return CONTROLS.sub("\ufffd", text)
 
 
 def shortened(value: object) -> str:
     """A cell on one line, at most `TEXT_WIDTH` characters."""
-    text = str(value).replace("\n", "⏎ ")
+    text = harmless(str(value).replace("\n", "⏎ "))
     if len(text) <= TEXT_WIDTH:
         return text
     return f"{text[: TEXT_WIDTH - 30]} … {text[-20:]} ({len(text):,} characters)"
@@ -106,5 +142,5 @@ def print_table(rows: list[dict[str, Any]], console: Console, title: str = "") -
     for name in rows[0] if rows else []:
         table.add_column(str(name), overflow="fold")
     for row in rows:
-        table.add_row(*("" if v is None else str(v) for v in row.values()))
+        table.add_row(*(Text("" if v is None else harmless(str(v))) for v in row.values()))
     console.print(table)

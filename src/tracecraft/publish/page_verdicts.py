@@ -61,11 +61,11 @@ def difficulty(facts: Facts) -> Section | None:
     bands = facts.bands
     if bands is None:
         return None
-    bars, left = _bars(bands)
-    names = list(bars)
+    counts, left = bars(bands)
+    names = list(counts)
     last = len(names) - 1
     kinds = {0: "o-incorrect", last: "o-correct"}
-    drawn = columns([(n, bars[n], kinds.get(i, "mid")) for i, n in enumerate(names)])
+    drawn = columns([(n, counts[n], kinds.get(i, "mid")) for i, n in enumerate(names)])
     never = sum(rows for (right, _), rows in bands.counts.items() if right == 0)
     always = sum(rows for (right, judged), rows in bands.counts.items() if right == judged)
     total = sum(bands.counts.values())
@@ -90,7 +90,7 @@ def difficulty(facts: Facts) -> Section | None:
     return Section("difficulty", "Difficulty", text(lead), body)
 
 
-def _bars(bands: Bands) -> tuple[dict[str, int], int]:
+def bars(bands: Bands) -> tuple[dict[str, int], int]:
     """Problems by correct traces, and how many do not fit in; by share where numbers differ."""
     sizes: Counter[int] = Counter()
     for (_, judged), rows in bands.counts.items():
@@ -100,12 +100,12 @@ def _bars(bands: Bands) -> tuple[dict[str, int], int]:
         exact = {f"{k} of {n}": bands.counts.get((k, n), 0) for k in range(n + 1)}
         return exact, sizes.total() - usual
     inner = [f"≤{10 * tenth}%" for tenth in range(1, 10)] + ["<100%"]
-    bars = dict.fromkeys(["0%", *inner, "100%"], 0)
+    shares = dict.fromkeys(["0%", *inner, "100%"], 0)
     for (right, judged), rows in bands.counts.items():
         tenth = ceil(10 * right / judged)
         name = "0%" if not right else "100%" if right == judged else inner[tenth - 1]
-        bars[name] += rows
-    return bars, 0
+        shares[name] += rows
+    return shares, 0
 
 
 def _statements(facts: Facts, ids: list[str]) -> dict[str, str]:
@@ -136,13 +136,10 @@ def _named(ids: list[str], statements: dict[str, str]) -> Html:
 
 def tokens(facts: Facts) -> Section | None:
     """How long the completions are."""
-    rows = facts.verdicts if facts.verdicts.height else facts.traces
-    rows = rows.filter(pl.col("completion_tokens").fill_null(0) > 0)
-    if not rows.height:
+    rows = _counted(facts)
+    whole = histogram(facts)
+    if whole is None:
         return None
-    if "outcome" not in rows.columns:
-        rows = rows.with_columns(pl.lit("unjudged").alias("outcome"))
-    rows = rows.with_columns(pl.col("outcome").fill_null("unjudged"))
     parts = [("all", rows)]
     if rows["domain"].drop_nulls().n_unique() > 1:
         parts += [
@@ -151,9 +148,9 @@ def tokens(facts: Facts) -> Section | None:
         ]
     drawn = []
     for name, part in parts:
-        histogram = Histogram.of(part["completion_tokens"], part["outcome"])
+        figure = Histogram.of(part["completion_tokens"], part["outcome"])
         title = heading(name, f"{part.height:,} traces")
-        drawn.append(tag("div", title, histogram.draw("tokens of a completion")))
+        drawn.append(tag("div", title, figure.draw("tokens of a completion")))
     numbers = (
         rows.group_by("domain", "outcome")
         .agg(
@@ -169,15 +166,28 @@ def tokens(facts: Facts) -> Section | None:
         [d or "–", o, *(f"{n:,.0f}" for n in more)] for d, o, *more in numbers.iter_rows()
     ]
     head = ["domain", "outcome", "traces", "mean", "median", "90% below", "longest"]
-    names = Histogram.of(rows["completion_tokens"], rows["outcome"]).groups
     body = joined(
-        legend(names), tag("div", *drawn, class_="panels"),
+        legend(whole.groups), tag("div", *drawn, class_="panels"),
         folded("Tokens in numbers", table(head, cells)),
     )  # fmt: skip
     total = int(rows["completion_tokens"].sum())
     middle = float(str(rows["completion_tokens"].median()))
     lead = f"{total:,} tokens in {rows.height:,} completions; the median has {middle:,.0f}."
     return Section("tokens", "Tokens", text(lead), body)
+
+
+def histogram(facts: Facts) -> Histogram | None:
+    """The completions by their tokens and outcomes; None where no length is known."""
+    rows = _counted(facts)
+    return Histogram.of(rows["completion_tokens"], rows["outcome"]) if rows.height else None
+
+
+def _counted(facts: Facts) -> pl.DataFrame:
+    """The completions whose tokens are known, with their outcome as far as they were judged."""
+    rows = facts.verdicts if facts.verdicts.height else facts.traces
+    rows = rows.filter(pl.col("completion_tokens").fill_null(0) > 0)
+    known = pl.col("outcome") if "outcome" in rows.columns else pl.lit(None, pl.String)
+    return rows.with_columns(known.fill_null("unjudged").alias("outcome"))
 
 
 def agreement(facts: Facts) -> Section | None:
