@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from datasketch import MinHash, MinHashLSH
+from datasketch import LeanMinHash, MinHash, MinHashLSH
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,6 +64,25 @@ def test_datasketch_searches_in_signatures_of_ours():
     assert set(index.query(lines[0])) == {1, 2}
 
 
+@pytest.mark.parametrize("scheme", ["affine32", "legacy"])
+@pytest.mark.parametrize("seed", [1, 42])
+def test_an_index_built_by_either_serves_the_other_in_both_schemes(scheme, seed):
+    texts = [f"{' '.join(f'w{i}' for i in range(40))} tail{k}" for k in range(3)] + ["other words"]
+    theirs = []
+    for text in texts:
+        theirs.append(MinHash(128, seed=seed, scheme=scheme))
+        theirs[-1].update_batch(grams(text))
+    mine = signatures(texts, seed=seed, scheme=scheme)
+    assert all((a.hashvalues == b).all() for a, b in zip(theirs, mine, strict=True))
+    ours = [MinHash(seed=seed, hashvalues=line, scheme=scheme) for line in mine]
+    for built, asked in ((theirs, ours), (ours, theirs)):
+        index = MinHashLSH(threshold=0.8, num_perm=128)
+        for name, one in enumerate(built[1:], start=1):
+            index.insert(name, LeanMinHash(one))
+        assert set(index.query(LeanMinHash(asked[0]))) == {1, 2}
+        assert index.query(asked[3]) == [3]
+
+
 def alike(texts, scheme, bands=(8, 4)):
     made = [
         sketch(pl.Series(texts, dtype=pl.String), scheme, bands, signed=True, compiled=compiled)
@@ -86,6 +105,7 @@ def test_kernels_and_numpy_make_the_same(hash, fold, ngram):
 def test_kernels_and_numpy_make_the_same_of_any_text(texts):
     for hash in ("words", "sha1"):
         alike(texts, Scheme(32, 1, 2, hash, fold=True))
+    alike(texts, Scheme(40, 7, 2, "sha1", scheme="legacy"))
 
 
 @given(st.text(max_size=60))

@@ -104,12 +104,12 @@ class Texts:
         self, left: Ints, right: Ints, part: Ints, threshold: float, out: NDArray[np.float64],
         *, join: bool,
     ) -> None:  # fmt: skip
-        from tracecraft.curate import sketch
+        from tracecraft.curate import overlap
 
         views, parents = self.views, self.parents if join else self.parents[:0]
 
         def one(some: slice) -> None:
-            sketch.compare(
+            overlap.compare(
                 views.addresses, views.sizes, self.scheme.fold, self.scheme.ngram,
                 left[some], right[some], parents, threshold, out[some],
             )  # fmt: skip

@@ -16,7 +16,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-KERNELS = ("jit.py", "sketch.py", "sha1.py", "grams.py", "jsonscan.py")
+KERNELS = ("jit.py", "sketch.py", "overlap.py", "sha1.py", "grams.py", "jsonscan.py")
 """The files that hold compiled code."""
 
 _I8, _I32, _I64, _I128 = (ir.IntType(bits) for bits in (8, 32, 64, 128))

@@ -1,8 +1,9 @@
 """Signatures that datasketch understands, from Arrow text and without a string per shingle.
 
-The permutations are datasketch's `affine32` (its default since 2.0) and its seed; the hash of a
-shingle is either its own default (`sha1`: identical to `MinHash(num_perm, seed)`) or ours
-(`words`: identical to `MinHash(num_perm, seed, hashfunc=shingle_hash)`, and much faster).
+The permutations are datasketch's `affine32` (its default since 2.0) or its `legacy` ones (the
+only ones before: what an older index holds), with its seed. The hash of a shingle is either its
+own default (`sha1`: identical to `MinHash(num_perm, seed)`) or ours (`words`: identical to
+`MinHash(num_perm, seed, hashfunc=shingle_hash)`, and much faster).
 """
 
 import hashlib
@@ -32,6 +33,9 @@ from tracecraft.curate.shingle import (
 )
 
 Hash = Literal["words", "sha1"]
+Permutations = Literal["affine32", "legacy"]
+PRIME = np.uint64((1 << 61) - 1)
+"""Of the legacy permutations."""
 
 COMPILE_BYTES = 4_000_000
 """Text from which the compiled kernels are worth their loading."""
@@ -52,6 +56,7 @@ class Scheme:
     hash: Hash = "words"
     fold: bool = False
     """Compare in NFC, in lower case and without invisible characters."""
+    scheme: Permutations = "affine32"
 
     @cached_property
     def factors(self) -> tuple[U32, U32]:
@@ -65,6 +70,18 @@ class Scheme:
         """`factors`, filled up to a multiple of the 32 lanes that a kernel takes at once."""
         a, b = (np.pad(f, (0, -self.permutations % 32)) for f in self.factors)
         return a, b
+
+    @cached_property
+    def wide(self) -> U64:
+        """`a` and `b` of the legacy permutations, as datasketch draws them; else no columns."""
+        if self.scheme != "legacy":
+            return np.empty((2, 0), np.uint64)
+        draw = np.random.RandomState(self.seed).randint
+        pairs = [
+            (draw(1, PRIME, dtype=np.uint64), draw(0, PRIME, dtype=np.uint64))
+            for _ in range(self.permutations)
+        ]
+        return np.ascontiguousarray(np.array(pairs, np.uint64).T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +154,18 @@ def signatures(
     ngram: int = 5,
     hash: Hash = "sha1",
     fold: bool = False,
+    scheme: Permutations = "affine32",
     workers: int = 1,
 ) -> U32:
     """The MinHash signature of each text, one row a text: `hashvalues` of a datasketch MinHash.
 
     A shingle is `ngram` words of `str.split` joined by one space, in UTF-8; a text of fewer
-    words has one shingle. A text without words has the signature of an empty set.
+    words has one shingle. A text without words has the signature of an empty set. `scheme` is
+    datasketch's, by the same names.
     """
-    scheme = Scheme(permutations, seed, ngram, hash, fold)
+    asked = Scheme(permutations, seed, ngram, hash, fold, scheme)
     series = texts if isinstance(texts, pl.Series) else pl.Series(texts, dtype=pl.String)
-    return sketch(series, scheme, (0, 1), signed=True, workers=workers).signatures
+    return sketch(series, asked, (0, 1), signed=True, workers=workers).signatures
 
 
 def sketch(
@@ -200,7 +219,7 @@ def _by_kernels(
         some = views.part(part)
         kernel(
             some.addresses, some.sizes, scheme.fold, ready, scheme.ngram, stop, *scheme.padded,
-            rows, room.contents[part], room.counts[part], room.keys[:, part],
+            scheme.wide, rows, room.contents[part], room.counts[part], room.keys[:, part],
             room.signatures[part],
         )  # fmt: skip
 
@@ -254,7 +273,14 @@ def sha1_hashes(text: str, scheme: Scheme) -> U32:
 
 
 def least_images(hashes: U32, scheme: Scheme) -> U32:
-    """The signature of a set of 32-bit hashes: MurmurHash3's finalizer, then a·h + b mod 2³²."""
+    """The signature of a set of 32-bit hashes: MurmurHash3's finalizer, then a·h + b mod 2³²; in
+    the legacy scheme a·h + b mod 2⁶¹ - 1, without its high bits.
+    """
+    if scheme.scheme == "legacy":
+        a64, b64 = scheme.wide
+        full = (hashes.astype(np.uint64)[:, None] * a64 + b64) % PRIME
+        low: U32 = full.astype(np.uint32).min(axis=0, initial=np.uint32(0xFFFFFFFF))
+        return low
     h = hashes ^ (hashes >> np.uint32(16))
     h *= np.uint32(0x85EBCA6B)
     h ^= h >> np.uint32(13)

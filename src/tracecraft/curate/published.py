@@ -119,7 +119,7 @@ class Published:
 
         names = self.table["id"].to_pylist()
         for name, line in zip(names, self.signatures, strict=True):
-            yield name, MinHash(seed=self.scheme.seed, hashvalues=line, scheme="affine32")
+            yield name, MinHash(seed=self.scheme.seed, hashvalues=line, scheme=self.scheme.scheme)
 
     def keys(self, bands: tuple[int, int]) -> U64:
         """Band keys: bands × rows published."""

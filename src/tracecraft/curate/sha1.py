@@ -18,8 +18,7 @@ from tracecraft.curate.sketch import (
     PAD,
     banded,
     content,
-    fmix32,
-    images,
+    permuted,
     present,
     shingled,
     split,
@@ -232,7 +231,20 @@ def _hashes(base, edges, words, ngram, places, sizes, numbers, counts, lefts, bi
 
 @compiled
 def sketch(
-    addresses, sizes, lower, ready, ngram, stop, a, b, rows, contents, counts, keys, signatures
+    addresses,
+    sizes,
+    lower,
+    ready,
+    ngram,
+    stop,
+    a,
+    b,
+    wide,
+    rows,
+    contents,
+    counts,
+    keys,
+    signatures,
 ):
     """As `sketch.sketch`, with signatures of datasketch's hash."""
     longest = sizes.max() if sizes.shape[0] else 0
@@ -266,10 +278,10 @@ def sketch(
         kept = 0
         for i in range(n):
             if stop.shape[0] == 1 or not present(stop, found[i]):
-                mixed[kept] = fmix32(mixed[i])
+                mixed[kept] = mixed[i]
                 kept += 1
         counts[d] = kept
-        images(mixed, kept, a, b, signature)
+        permuted(mixed, kept, a, b, wide, signature)
         banded(signature, rows, keys, d)
         if d < signatures.shape[0]:
             signatures[d] = signature[:width]
