@@ -59,7 +59,10 @@ def start(teacher: "Vllm") -> Any:
         with _threads(on_cpu=on_cpu):
             return LLMEngine.from_engine_args(EngineArgs(**options))
     except TypeError as error:
-        raise EngineError(f"engine.options: vLLM does not take them: {error}") from error
+        raise EngineError(
+            f"engine.options: vLLM does not take them: {error}"
+            "\n  next   take the names that vLLM's EngineArgs has"
+        ) from error
     except (RuntimeError, ValueError, OSError, MemoryError, SafetensorError) as error:
         log.exception("vLLM did not start")
         raise EngineError(
