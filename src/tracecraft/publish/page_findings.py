@@ -26,8 +26,8 @@ def duplicates(facts: Facts) -> Section | None:
         if s.use == "dedupe" and s.manifest is not None
     )
     lead = text(
-        f"{total:,} rows repeat another one. Shown are the {len(found)} clusters that are least "
-        "alike, each beside the row that survives; marked are the words that the other lacks."
+        f"{total:,} rows repeat another one. Shown are {len(found)} clusters, the least alike "
+        "first, each beside the row that survives; marked are the words that the other lacks."
     )
     return Section("duplicates", "Duplicates", lead, joined(*map(_cluster, found)))
 

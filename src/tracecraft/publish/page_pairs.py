@@ -15,6 +15,8 @@ from tracecraft.schema import DROPPED
 WORDS = 400
 """Words of a text that are compared and shown."""
 CLUSTERS = 12
+SAME = 3
+"""Clusters to show where all rows of all clusters have the same words."""
 LEAKS = 24
 _PIECES = re.compile(r"\S+|\s+")
 
@@ -93,6 +95,8 @@ def _clusters(stop: Stop) -> Iterator[Cluster]:
         pl.len().alias("size"), pl.col("similarity").min().alias("least")
     )
     chosen = sizes.sort("least", "size", "duplicate_of").head(CLUSTERS)
+    differing = chosen.filter(pl.col("least") < 1)
+    chosen = differing if differing.height else chosen.head(SAME)
     wanted = chosen["duplicate_of"].implode()
     rows = gone.filter(pl.col("duplicate_of").is_in(wanted)).collect()
     kept = stop.scan(key, *columns, "source").filter(pl.col(key).cast(pl.String).is_in(wanted))
