@@ -39,6 +39,7 @@ types typing unicodedata warnings weakref
 """
 """What programs import: loaded once, before the walls stand, and free for each of them."""
 
+_WORK = str(walls.WORK)
 _INLINE = 1 << 16
 """Bytes of output that are told with the answer; more is handed over as a file."""
 _SHOWN = 1 << 12
@@ -236,8 +237,8 @@ class Zygote:
                 raise OSError(30, "under Landlock a program has no folder for its files")
             return
         open_to_all = self.kind == "namespaces" or request["mode"] == "command"
-        if put or collect or open_to_all:
-            walls.WORK.chmod(0o700)
+        if self.kind != "namespaces" and (put or collect or open_to_all):
+            walls.WORK.chmod(0o700)  # a mounted folder is new, and open
         for name, index in put:
             _place(walls.WORK / name, descriptors[index])
         if not open_to_all:
@@ -249,7 +250,7 @@ class Zygote:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setsid()
         mode, limits = request["mode"], request["limits"]
-        os.chdir(walls.WORK if self.kind != "landlock" else "/")
+        os.chdir(_WORK if self.kind != "landlock" else "/")
         self._furnish(request, descriptors)
         top = max(descriptors, default=0) + 64
         telling = _move(telling, top)
