@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import resource
 import threading
 import time
 from collections import Counter
@@ -301,3 +302,13 @@ def test_what_comes_into_an_empty_line_is_asked_while_others_are_under_way():
                 line += asked[9 + len(said) : 10 + len(said)]
     assert sorted(said) == sorted(one.key for one in asked)
     assert server.most_busy > 5
+
+
+def test_more_connections_than_a_shell_allows_are_allowed():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1_024, hard))
+    try:
+        with serving(Hostile()) as urls, remote(urls, max_in_flight=1_000).open():
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(1_512, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import threading
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from tracecraft.distill.wire import Wire
 
 _IDLE_SECONDS = 30.0
 """How long a connection that is not used is kept; servers close theirs after more."""
+_OTHER_FILES = 512
+"""Files that the process may have open beside its connections."""
 _LOOK_SECONDS = 10.0
 """What a server may take to say which models it has."""
 
@@ -79,6 +82,7 @@ def connected(
     wire: Wire, servers: Sequence[Throttle], limits: Limits, keeper: Keeper | None = None
 ) -> Iterator[Line]:
     """The servers in reach, until the end of the `with` block."""
+    _allow_files(sum(server.most for server in servers))
     client = _client(wire, limits)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="tracecraft-line", daemon=True)
@@ -96,6 +100,15 @@ def connected(
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+def _allow_files(connections: int) -> None:
+    """Let this process hold that many connections: shells give 1,024 files where more may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def _client(wire: Wire, limits: Limits) -> Any:
