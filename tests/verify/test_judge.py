@@ -8,6 +8,7 @@ import pytest
 
 from tracecraft.completions import Completions
 from tracecraft.engine import Completion, Engine, Sampling
+from tracecraft.errors import MissingExtra
 from tracecraft.stage import Desk
 from tracecraft.verify.judge import Judge
 from tracecraft.verify.question import asked, refusal, ruling
@@ -133,3 +134,16 @@ def test_agreement_with_the_rules_is_told() -> None:
     verdict = judge.judge({"answer": "5"}, "\\boxed{5}")
     assert verdict.outcome == "correct"
     assert "does not agree" in str(verdict.detail)
+
+
+class Absent(Opinionated, use="absent"):
+    """A judge whose package is missing."""
+
+    def complete(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+        raise MissingExtra("package", "judge", "a judge")
+
+
+def test_a_control_that_cannot_be_had_leaves_the_rules_verdict() -> None:
+    verdict = Judge(engine=Absent(), control=1.0).judge({"answer": "5"}, "\\boxed{5}")
+    assert verdict.outcome == "correct"
+    assert "judge does not agree: a judge" in (verdict.detail or "")

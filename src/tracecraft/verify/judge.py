@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr
 
 from tracecraft.completions import Completions
 from tracecraft.engine import Completion, Engine, Request, Sampling, Session, request
+from tracecraft.errors import TracecraftError
 from tracecraft.plugin import digest
 from tracecraft.schema import Verdict
 from tracecraft.stage import Desk
@@ -119,7 +120,10 @@ class _Sitting:
         return share < self.judge.control
 
     def _controlled(self, ruled: Verdict, problem: Mapping[str, Any]) -> Verdict:
-        outcome, said = self._asked(problem, ruled.extracted or "")
+        try:
+            outcome, said = self._asked(problem, ruled.extracted or "")
+        except TracecraftError as error:
+            outcome, said = "failed", str(error).splitlines()[0]
         self.controlled += 1
         self.agreed += outcome == ruled.outcome
         how = "agrees" if outcome == ruled.outcome else f"does not agree: {said}"
@@ -154,10 +158,12 @@ class _Asking:
         self.waiting: dict[str, Request] = {}
         self.failed: dict[str, Completion] = {}
         self.gather, self.turn = threading.Lock(), threading.Lock()
+        self.rendering = threading.Lock()
 
     def request(self, question: str, sampling: Sampling) -> Request:
         """A question as the engine's prompt, with its key in the ledger."""
-        prompt = self.engine.render([{"role": "user", "content": question}])
+        with self.rendering:  # an engine's first prompt may load its tokenizer
+            prompt = self.engine.render([{"role": "user", "content": question}])
         return request(prompt, 0, self.engine.teacher, sampling)
 
     def ask(self, requests: Sequence[Request]) -> list[Completion]:
