@@ -96,6 +96,19 @@ def test_a_folder_with_something_else_is_left_alone(make, tmp_path):
         merge_pair(base, other, other)
 
 
+def test_what_two_models_do_not_share_is_said_before(make, tmp_path):
+    tied, own = make("tied", tied=True), make("own", 1)
+    half = make("half", 1, dtype="bfloat16")
+
+    def notes(*models):
+        return preview(models, tmp_path / "out", ArceeFusion(), dtype=None, threads=1).notes
+
+    assert any("lm_head.weight of" in n and "left out" in n for n in notes(tied, own))
+    assert any("is merged with the embedding" in n for n in notes(own, tied))
+    assert any("holds bfloat16" in n and n.endswith("float32") for n in notes(own, half))
+    assert notes(own, make("third", 2)) == ()
+
+
 def test_tied_weights_stay_tied_and_a_copied_head_is_compared_with_the_embedding(make, tmp_path):
     tied, loose = make("tied", tied=True), make("loose", 1)
     merge_pair(tied, make("other", 1, tied=True), tmp_path / "out")

@@ -98,7 +98,7 @@ def inspect(
         problems += _compare_configs(into, other)
         found, told = _compare_tokenizers(into, other)
         problems += found
-        notes += told
+        notes += told + _compare_types(into, other) + _compare_ties(into, other)
     if not tokens.has_tokenizer(into.root):
         notes.append(f"{into.root} has no tokenizer, so the result will have none")
     exact = not (isinstance(method, ArceeFusion) and method.mode == "reference")
@@ -126,6 +126,24 @@ def _compare_configs(into: Weights, other: Weights) -> list[str]:
         if "quantization_config" in one.config:
             problems.append(f"{one.root}: its weights are quantized; merge the unquantized model")
     return problems
+
+
+def _compare_types(into: Weights, other: Weights) -> list[str]:
+    mine, theirs = (
+        ", ".join(sorted({p.kind.name for p in one.places.values() if p.kind}))
+        for one in (into, other)
+    )
+    return [] if mine == theirs else [f"{other.root} holds {theirs}, {into.root} {mine}"]
+
+
+def _compare_ties(into: Weights, other: Weights) -> list[str]:
+    """Where one has a head of its own and the other uses its embedding."""
+    heads = [[n for n in one.places if n.endswith(HEAD)] for one in (into, other)]
+    if heads[0] and not heads[1]:
+        return [f"{heads[0][0]} is merged with the embedding of {other.root}, which ties the two"]
+    if heads[1] and not heads[0]:
+        return [f"{heads[1][0]} of {other.root} is left out: {into.root} ties it to its embedding"]
+    return []
 
 
 def _compare_tokenizers(into: Weights, other: Weights) -> tuple[list[str], list[str]]:
