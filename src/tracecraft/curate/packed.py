@@ -34,7 +34,7 @@ class Zip(Questions, use="zip", version=1):
 
     def identity(self) -> dict[str, Any]:
         """The archive counts by its content, wherever it lies."""
-        bare = self.model_copy(update={"path": Path()})
+        bare = self.model_copy(update={"path": ()})
         return {**super(Zip, bare).identity(), "path": [[self.path.name, digest_of(self.path)]]}
 
     def opened(self) -> Opened:
