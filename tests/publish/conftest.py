@@ -1,7 +1,8 @@
 import warnings
 
 import pytest
-from hubserver import WRITER, serving
+from hubserver import serving
+from hubstate import WRITER
 
 
 @pytest.fixture

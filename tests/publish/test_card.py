@@ -150,9 +150,9 @@ def test_licences_say_what_they_come_to_together(licences, said, word):
 
 def test_places_and_tokens_are_not_published():
     told = {
-        "/home/ann/secret/bench.jsonl": "digest",
-        "model": "/srv/models/base",
-        "note": "read /home/ann/a.json: hf_abcdefghijKLMNOP",
+        "/data/ann/secret/bench.jsonl": "digest",
+        "model": "/data/models/base",
+        "note": "read /data/ann/a.json: hf_abcdefghijKLMNOP",
         "address": "https://huggingface.co/org/name",
         "repo": "org/name",
     }

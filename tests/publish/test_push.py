@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from hubserver import READER, STRANGER
+from hubstate import READER, STRANGER
 
 from tracecraft.errors import DataError, UsageError
 from tracecraft.publish.hub import push, ready
@@ -192,7 +192,7 @@ def test_a_stage_alone_is_a_dataset_too(hub, smoke_runs, tracecraft):
 
 def pico(place: Path) -> Path:
     place.mkdir(parents=True)
-    config = {"architectures": ["LlamaForCausalLM"], "_name_or_path": "/home/ann/base"}
+    config = {"architectures": ["LlamaForCausalLM"], "_name_or_path": "/data/ann/base"}
     (place / "config.json").write_text(json.dumps(config))
     (place / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}" + bytes(1000))
     (place / "tokenizer.json").write_text('{"vocab": {"/usr/bin/env": 1}}')

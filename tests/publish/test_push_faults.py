@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hubserver import WRITER, Blob, Fault
+from hubstate import WRITER, Blob, Fault
 
 from tracecraft.errors import StageError, UsageError
 from tracecraft.publish import hub_client
@@ -142,7 +142,7 @@ def test_a_record_that_somebody_broke_is_written_anew_and_removes_nothing(hub, b
 def test_no_token_is_in_anything_that_is_written_or_said(hub, tmp_path, tracecraft, monkeypatch):
     place = tmp_path / "mine/math"
     place.mkdir(parents=True)
-    leaked = {"text": ["x"], "source": [f"file:/home/ann/{WRITER}"], "teacher": [f"m@{WRITER}"]}
+    leaked = {"text": ["x"], "source": [f"file:/data/ann/{WRITER}"], "teacher": [f"m@{WRITER}"]}
     pl.DataFrame(leaked).write_parquet(place / "train.parquet")
     hub.faults += [Fault("PUT", "/lfs/", 500), Fault("POST", "commit/main", 403)]
     done = tracecraft("push", tmp_path / "mine", "--repo", "org/set", code=3)

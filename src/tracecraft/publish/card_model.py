@@ -10,8 +10,8 @@ import polars as pl
 
 from tracecraft.publish.card import Card
 from tracecraft.publish.card_facts import Link, public, shown, table, versions
+from tracecraft.schema import SCORE
 
-SCORE_COLUMNS = ("benchmark", "metric", "value", "low", "high", "problems", "samples")
 TRAINED = ("epochs", "lr", "schedule", "batch", "context", "packing", "seed", "lora")
 """Options of a branch that its row of the card shows."""
 
@@ -97,23 +97,25 @@ def _scores(model: Model) -> list[str]:
         return []
     lines = []
     for row in rows.iter_rows(named=True):
-        interval = f"[{row['low']:.3f}, {row['high']:.3f}]" if row["low"] is not None else ""
+        interval = "" if row["low"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]"
+        name = f"**{row['model']}**" if row["model"] == model.step else row["model"]
+        value = "" if row["value"] is None else f"{row['value']:.3f}"
         counts = (row["problems"], row["samples"])
-        lines.append((row["benchmark"], row["metric"], f"{row['value']:.3f}", interval, *counts))
-    head = ("benchmark", "metric", "#value", "#95% interval", "#problems", "#samples")
+        lines.append((row["benchmark"], row["metric"], name, value, interval, *counts))
+    head = ("benchmark", "metric", "model", "#value", "#95% interval", "#problems", "#samples")
     return ["## Scores", "", *table(head, lines)]
 
 
 def scores_of(model: Model) -> pl.DataFrame | None:
-    """Its rows of the score tables; None where nothing scored it."""
-    tables = [pl.read_parquet(path) for path in model.scores]
-    frames = [
-        one.filter(pl.col("model").cast(pl.String).str.contains(model.step, literal=True))
-        for one in tables
-        if model.step and {*SCORE_COLUMNS, "model"} <= set(one.columns)
-    ]
-    found = pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
-    return found if found.height else None
+    """All scores of the model, and the avg@n of those beside it; None where nothing scored it."""
+    read = [pl.read_parquet(path) for path in model.scores]
+    found = pl.concat([one.select(list(SCORE)) for one in read]) if read else pl.DataFrame()
+    if not found.height or model.step not in found["model"].to_list():
+        return None
+    beside = pl.col("metric").str.starts_with("avg@")
+    return found.filter((pl.col("model") == model.step) | beside).sort(
+        "benchmark", "metric", maintain_order=True
+    )
 
 
 def _merges(model: Model) -> list[str]:

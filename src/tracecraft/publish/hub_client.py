@@ -51,20 +51,19 @@ def patiently(call: Callable[[], Answer], what: str, tries: int = TRIES) -> Answ
     Raises:
         Exception: of `faults`, when the answer is final or patience is at its end.
     """
-    wait = FIRST_WAIT
-    for left in range(tries - 1, -1, -1):
+    wait, left = FIRST_WAIT, tries
+    while True:
         try:
             return call()
         except faults() as error:
-            status = status_of(error)
+            status, left = status_of(error), left - 1
             if left == 0 or (status is not None and status not in TRANSIENT):
                 raise
             asked = _retry_after(error)
             pause = wait if asked is None else asked
             log.warning("%s: %s; again in %.0f s", what, said(error), pause)
-            time.sleep(pause)
-            wait = min(2 * wait, LONGEST_WAIT)
-    raise AssertionError("unreachable")
+        time.sleep(pause)
+        wait = min(2 * wait, LONGEST_WAIT)
 
 
 def _chain(error: BaseException | None) -> "list[BaseException]":
