@@ -269,3 +269,36 @@ def test_a_folder_with_neither_rows_nor_weights_is_refused(tmp_path):
         dataset_bundle("org/set", [tmp_path / "empty"], tmp_path / "made")
     with pytest.raises(UsageError, match="safetensors"):
         model_bundle("org/set", tmp_path / "x", tmp_path / "made")
+
+
+def test_a_run_alone_pushes_what_its_recipe_says(hub, workshop, tracecraft):
+    recipe = workshop / "recipes/smoke.yaml"
+    tracecraft("run", recipe)
+    assert "no section `publish`" in tracecraft("push", "latest", code=2).stderr
+    said = "\npublish: {repo: org/said, private: true, data: [dataset]}\n"
+    recipe.write_text(recipe.read_text() + said)
+    tracecraft("run", recipe)
+    tracecraft("push", "latest")
+    repo = hub.repos["dataset", "org/said"]
+    assert repo.private
+    assert "math/train-00000-of-00001.parquet" in repo.files
+    assert str(workshop) not in hub.text("dataset", "org/said", "tracecraft.json")
+
+
+def test_scores_stand_in_the_card_of_the_model_they_are_about(tmp_path):
+    from tracecraft.publish.card_model import Model, model_card
+    from tracecraft.schema import SCORE
+
+    rows = [
+        ("aime24", "student", "avg@16", 0.75, 0.6, 0.9, 0.01, 0.05, 30, 16),
+        ("aime24", "student", "maj@16", 0.8, None, None, None, None, 30, 16),
+        ("aime24", "backbone", "avg@16", 0.7, 0.5, 0.8, 0.01, 0.05, 30, 16),
+        ("aime24", "backbone", "maj@16", 0.75, None, None, None, None, 30, 16),
+    ]
+    pl.DataFrame(rows, SCORE, orient="row").write_parquet(tmp_path / "scores.parquet")
+    folder, table = pico(tmp_path / "model"), tmp_path / "scores.parquet"
+    text = model_card(Model("org/m", folder, "student", scores=(table,))).text
+    assert "| aime24 | avg@16 | **student** | 0.750 | [0.600, 0.900] | 30 | 16 |" in text
+    assert "| aime24 | avg@16 | backbone | 0.700 |" in text
+    assert "| backbone | 0.750 |" not in text
+    assert "## Scores" not in model_card(Model("org/m", folder, "other", scores=(table,))).text
