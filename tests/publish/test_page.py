@@ -239,13 +239,13 @@ def test_long_texts_are_cut_in_the_middle_and_the_page_says_so(tmp_path):
     path = tmp_path / "traces.jsonl"
     found = [json.loads(line) for line in path.read_text().splitlines()]
     for row in found:
-        row["reasoning"] = "a" + "x " * CHARACTERS + "z"
+        row["reasoning"] = "a" + "x " * (CHARACTERS // 5) + "z"
     some = [*found[:2], *found[-6:], found[len(HOSTILE)]]
     path.write_text("".join(json.dumps(row) + "\n" for row in some))
     run = tc.run(tc.plan(tc.load_recipe(recipe), tmp_path / "runs"))
     shown = sample(gather(run.steps, rate), 10).rows
     assert sum(len(row["reasoning"]) for row in shown) < 1.1 * CHARACTERS
-    assert all(row["reasoning_cut"] > CHARACTERS / 2 for row in shown)
+    assert all(row["reasoning_cut"] > CHARACTERS / 5 for row in shown)
     assert all(row["reasoning"][0] + row["reasoning"][-1] == "az" for row in shown)
     assert all("statement_cut" not in row for row in shown)
 
