@@ -171,6 +171,16 @@ def test_a_rule_of_the_funnel_leads_to_the_rows_it_took(browser):
     assert browser.run("location.hash") == "#traces"
 
 
+def test_where_opinions_differ_can_be_read(browser):
+    browser.click("#agreement a[data-opinions=differ]")
+    assert browser.run("document.getElementById('by-opinions').value") == "differ"
+    assert shown(browser) == 2
+    browser.click("#list summary")
+    browser.wait("document.querySelector('#list .inside')")
+    text = browser.run("document.querySelector('#list dl').textContent")
+    assert "theirs their flag" in text
+
+
 def test_a_row_tells_why_it_went(browser):
     browser.choose("#by-rule", "kept: wrong")
     browser.click("#list summary")

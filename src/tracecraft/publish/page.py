@@ -150,13 +150,20 @@ def _browser(found: Sample) -> Section:
     def chooser(name: str, label: str) -> Html:
         return tag("label", label, tag("select", id=f"by-{name}"))
 
+    search = tag(
+        "input",
+        id="search",
+        type="search",
+        placeholder="words, or an id",
+        aria_keyshortcuts="/",
+        autocomplete="off",
+    )
     body = joined(
         tag(
             "div",
-            tag("label", "Search ", tag("input", id="search", type="search",
-                                        placeholder="words, or an id", autocomplete="off")),
+            tag("label", "Search ", search),
             chooser("outcome", "Outcome "), chooser("rule", "Ended "),
-            chooser("domain", "Domain "),
+            chooser("domain", "Domain "), chooser("opinions", "Opinions "),
             tag("button", "Reset", id="reset", type="button"),
             class_="filters", role="search",
         ),

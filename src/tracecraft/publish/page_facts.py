@@ -335,11 +335,8 @@ def _agreements(stops: Sequence[Stop]) -> list[Agreement]:
             continue
         schema = stop.scan(*stop.columns).collect_schema()
         known = {one.other for one in found}
-        for name, kind in schema.items():
-            second = name == "second_outcome" or (
-                name.startswith("theirs_") and kind.base_type() in (pl.Boolean, pl.Enum)
-            )
-            if not second or name in known:
+        for name in opinions(schema):
+            if name in known:
                 continue
             pair = pl.struct(pl.col("outcome").cast(pl.String), pl.col(name).cast(pl.String))
             told = stop.scan("outcome", name).select(pair.alias("pair").value_counts())
@@ -351,6 +348,28 @@ def _agreements(stops: Sequence[Stop]) -> list[Agreement]:
             if counts:
                 found.append(Agreement(name, counts))
     return found
+
+
+def opinions(schema: Mapping[str, Any]) -> list[str]:
+    """The columns that hold another opinion of a trace: a second verdict, flags of a source."""
+    return [
+        name
+        for name, kind in schema.items()
+        if name == "second_outcome"
+        or (name.startswith("theirs_") and kind.base_type() in (pl.Boolean, pl.Enum))
+    ]
+
+
+def differs(schema: Mapping[str, Any]) -> pl.Expr | None:
+    """Whether another opinion contradicts the outcome; None where there is no other opinion."""
+    names = opinions(schema) if "outcome" in schema else []
+    ours = pl.col("outcome").cast(pl.String)
+    decided = ["correct", "incorrect"]
+    found = []
+    for name in names:
+        theirs = pl.col(name).cast(pl.String).replace({"true": decided[0], "false": decided[1]})
+        found.append(theirs.is_in(decided) & ours.is_in(decided) & (ours != theirs))
+    return pl.any_horizontal(found).fill_null(value=False) if found else None
 
 
 def ordered_outcomes(names: Iterable[str]) -> list[str]:

@@ -31,7 +31,8 @@ def agreement(found: Agreement) -> Html:
         return told
     share = percent(same / decided)
     words = f"Both say the same of {share} of the {decided:,} traces that both decide."
-    return joined(tag("p", words), told)
+    link = tag("a", "Traces on which they differ", href="#traces", data_opinions="differ")
+    return joined(tag("p", words, " ", link if same < decided else None), told)
 
 
 def agreeing(found: Agreement) -> tuple[int, int]:

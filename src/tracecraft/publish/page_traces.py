@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from tracecraft.publish.page_facts import Facts, Stop, ancestors, hidden
+from tracecraft.publish.page_facts import Facts, Stop, ancestors, differs, hidden, opinions
 from tracecraft.schema import DROPPED
 
 SEED = 17
@@ -27,7 +27,7 @@ MARKS = (
 """Columns of a row that the browser shows under their own name, where they are."""
 _LIGHT = ("trace_id", "problem_id", "domain", "source", "outcome", DROPPED)
 _HEAVY = (*TEXTS, *MARKS, "teacher", "sample_index", "finish", "completion_tokens", "messages")
-CHARACTERS = 6_000_000
+CHARACTERS = 4_000_000
 """Of all texts on a page together, about; longer ones are cut in the middle."""
 LEAST = 1_500
 """Characters of a text that are never cut."""
@@ -59,7 +59,8 @@ class _Pool:
 def sample(facts: Facts, most: int) -> Sample:
     """At most `most` rows (or one of every way to end), each way to end about equally often.
 
-    A way to end is a step, a rule, a domain and an outcome. The same run gives the same rows.
+    A way to end is a step, a rule, a domain, an outcome, and whether opinions of it differ. The
+    same run gives the same rows.
     """
     pools = list(_pools(facts))
     light = [_light(pool, i, j) for i, pool in enumerate(pools) for j in range(len(pool.files))]
@@ -109,10 +110,12 @@ def _files(stop: Stop) -> tuple[pl.LazyFrame, ...]:
 def _light(pool: _Pool, number: int, file: int) -> pl.DataFrame:
     """The rows of a file by their index, with what decides which are shown."""
     frame = pool.files[file]
-    have = frame.collect_schema().names()
+    schema = frame.collect_schema()
+    have, other = schema.names(), differs(schema)
     marks = [name for name in ("contaminated_by", "paraphrase_of") if name in have]
     names = [name for name in _LIGHT if name in have]
-    rows = frame.select(*names, *marks).collect().with_row_index("row")
+    flag = (pl.lit(value=False) if other is None else other).alias("differs")
+    rows = frame.select(*names, *marks, flag).collect().with_row_index("row")
     rows = rows.with_columns(pl.col(*names, *marks).cast(pl.String))
     if pool.kept is not None:
         key = "trace_id" if "trace_id" in have else "problem_id"
@@ -130,6 +133,7 @@ def _light(pool: _Pool, number: int, file: int) -> pl.DataFrame:
     return rows.select(
         "row",
         *(pl.col(n) for n in ("domain", "outcome", DROPPED) if n in rows.columns),
+        "differs",
         pl.col(key).cast(pl.String).hash(SEED).alias("lot"),
         pl.lit(number).alias("pool"),
         pl.lit(file).alias("file"),
@@ -147,7 +151,8 @@ def _chosen(rows: pl.DataFrame, most: int) -> pl.DataFrame:
     rows = rows.sort(turn, "lot", "row")
     rank = pl.int_range(pl.len())
     rows = rows.with_columns(
-        rank.over([*way, "domain", "outcome"]).alias("turn"), rank.over(way).alias("first")
+        rank.over([*way, "domain", "outcome", "differs"]).alias("turn"),
+        rank.over(way).alias("first"),
     )
     rows = rows.sort(pl.col("first") > 0, "turn", "first", "lot")
     ways = rows.select(way).n_unique()
@@ -156,11 +161,18 @@ def _chosen(rows: pl.DataFrame, most: int) -> pl.DataFrame:
 
 def _read(pool: _Pool, file: int, part: pl.DataFrame) -> list[dict[str, Any]]:
     frame = pool.files[file]
-    have = frame.collect_schema().names()
-    names = [name for name in (*_LIGHT, *_HEAVY) if name in have]
+    schema = frame.collect_schema()
+    names = [name for name in (*_LIGHT, *_HEAVY) if name in schema]
+    others = [name for name in opinions(schema) if name not in names]
+    other = differs(schema)
+    flag = [] if other is None else [other.alias("differs")]
     wanted = part["row"].implode()
     order = dict(part.select("row", "order").iter_rows())
-    numbered = frame.select(names).with_row_index("row").filter(pl.col("row").is_in(wanted))
+    numbered = (
+        frame.select(*names, *others, *flag)
+        .with_row_index("row")
+        .filter(pl.col("row").is_in(wanted))
+    )
     return [
         _entry(row, pool.step, kept=pool.kept is not None) | {"order": order[row["row"]]}
         for row in numbered.collect(engine="streaming").iter_rows(named=True)
@@ -169,6 +181,7 @@ def _read(pool: _Pool, file: int, part: pl.DataFrame) -> list[dict[str, Any]]:
 
 def _entry(row: dict[str, Any], step: str, *, kept: bool) -> dict[str, Any]:
     """A row as the browser reads it; nothing that is null."""
+    marks = [*MARKS, *(name for name in row if name.startswith("theirs_"))]
     told = {
         "id": row.get("trace_id") or row.get("problem_id") or f"row {row['row'] + 1}",
         "problem": row.get("problem_id"),
@@ -181,7 +194,8 @@ def _entry(row: dict[str, Any], step: str, *, kept: bool) -> dict[str, Any]:
         "rule": None if kept else row.get(DROPPED),
         "finish": row.get("finish"),
         "tokens": row.get("completion_tokens"),
-        "marks": {n: _told(row[n]) for n in MARKS if row.get(n) is not None},
+        "differs": row.get("differs"),
+        "marks": {n: _told(row[n]) for n in marks if row.get(n) is not None},
         **{name: row.get(name) for name in TEXTS},
     }
     return {name: value for name, value in told.items() if value not in (None, "", {})}

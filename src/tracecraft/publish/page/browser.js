@@ -8,7 +8,8 @@ const NONE = "(none)";
 const get = (id) => document.getElementById(id);
 const counted = (number) => number.toLocaleString("en");
 const ended = (trace) => (trace.rule ? `${trace.step}: ${trace.rule}` : KEPT);
-const FILTERS = { outcome: (t) => t.outcome ?? NONE, rule: ended, domain: (t) => t.domain ?? NONE };
+const opinions = (trace) => (trace.differs === undefined ? NONE : trace.differs ? "differ" : "agree");
+const FILTERS = { outcome: (t) => t.outcome ?? NONE, rule: ended, domain: (t) => t.domain ?? NONE, opinions: opinions };
 
 function browse(data) {
   const traces = data.traces.map((trace) => ({ trace, text: haystack(trace) }));
@@ -51,6 +52,7 @@ function browse(data) {
     choices(get(`by-${name}`), data.traces.map(of));
     get(`by-${name}`).addEventListener("change", update);
   }
+  get("by-opinions").parentElement.hidden = !data.traces.some((trace) => trace.differs !== undefined);
   let wait = 0;
   get("search").addEventListener("input", () => {
     clearTimeout(wait);
@@ -64,10 +66,10 @@ function browse(data) {
     get("list").children[at]?.querySelector("summary").focus();
   });
   document.addEventListener("click", (event) => {
-    const link = event.target.closest?.("a[data-rule], a[data-search]");
+    const link = event.target.closest?.("a[data-rule], a[data-search], a[data-opinions]");
     if (!link) return;
-    const { step, rule, search } = link.dataset;
-    set(rule ? { rule: `${step}: ${rule}` } : { search });
+    const { step, rule, search, opinions: other } = link.dataset;
+    set(rule ? { rule: `${step}: ${rule}` } : { search, opinions: other });
   });
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("input, select, textarea");
