@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pico import Make, a_nan, contents, edited, maker, merging, weights_of
+from pico import Make, a_nan, contents, edited, maker, merging, save, weights_of
 
 from tracecraft.errors import DataError, StageError
 from tracecraft.merge import Report, fuse, merge_pair, preview, try_out
@@ -107,6 +107,21 @@ def test_what_two_models_do_not_share_is_said_before(make, tmp_path):
     assert any("is merged with the embedding" in n for n in notes(own, tied))
     assert any("holds bfloat16" in n and n.endswith("float32") for n in notes(own, half))
     assert notes(own, make("third", 2)) == ()
+
+
+def test_a_tensor_that_is_held_may_become_twice_as_long(make, tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file
+
+    base, other = make("base", dtype="bfloat16"), make("other", 1, dtype="bfloat16")
+    wide = {"wide.weight": np.random.default_rng(3).normal(size=(2200, 2000)).astype(np.float32)}
+    for i, root in enumerate((base, other)):
+        save(root, {"wide.weight": wide["wide.weight"] * (1 + i / 64)}, 1, "bfloat16")
+    merge_pair(base, other, tmp_path / "out", dtype="float32")
+    merge_pair(base, other, tmp_path / "narrow")
+    one, two = (load_file(tmp_path / f"{name}/model.safetensors") for name in ("out", "narrow"))
+    assert one["wide.weight"].dtype == torch.float32
+    assert torch.equal(one["wide.weight"], two["wide.weight"].float())
 
 
 def test_tied_weights_stay_tied_and_a_copied_head_is_compared_with_the_embedding(make, tmp_path):

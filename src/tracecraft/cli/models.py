@@ -71,7 +71,12 @@ def merge(
     store: StoreFolder = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Merge two checkpoints, tensor by tensor; run it again to resume."""
+    """Merge two checkpoints, tensor by tensor; run it again to resume.
+
+    With --search RECIPE every order of the --models, and every value of a --grid, is merged below
+    --out and scored: each stage of the recipe that has an engine asks the candidate, and the share
+    of correct verdicts is the score. What is merged and scored is kept, the best comes first.
+    """
     if search is not None:
         from tracecraft.cli.search import search_orders
 

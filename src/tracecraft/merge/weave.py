@@ -177,8 +177,9 @@ def _whole(
 
 
 def _spare(seam: Seam, loom: Loom, rows: int, width: int) -> NDArray[Any] | None:
-    """Room for a fused tensor that is written at once."""
-    if not isinstance(loom.method, ArceeFusion) or seam.out is None:
+    """Room for a fused tensor that is written at once; it is as long as the operands."""
+    alike = all(place.kind == seam.out for place in seam.places)
+    if not isinstance(loom.method, ArceeFusion) or seam.out is None or not alike:
         return None
     return _kept(loom, 0, seam.bytes).view(seam.out.raw).reshape(rows, width)
 
