@@ -198,6 +198,9 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.body)
         if not asked["content"].startswith("---\n"):
             return {"errors": [], "warnings": [{"message": "empty or missing yaml metadata"}]}
+        if "license: nonsense" in asked["content"]:
+            self._json({"errors": [{"message": '"license" must be known'}]}, 400)
+            return None
         return {"errors": [], "warnings": []}
 
     @route("GET", rf"/api/{KIND}/{NAME}(?:/revision/(?P<revision>[^/]+))?")

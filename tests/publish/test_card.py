@@ -140,6 +140,7 @@ def test_a_text_that_yaml_takes_for_something_else_is_quoted(text):
         ([None], "unknown", "without a recorded licence"),
         (["My Own"], "other", "read what"),
         (["CC0-1.0"], "cc0-1.0", "Nothing is asked for"),
+        (["Public Domain"], "other", "Nothing is asked for"),
     ],
 )
 def test_licences_say_what_they_come_to_together(licences, said, word):

@@ -170,6 +170,13 @@ def test_an_errors_text_is_freed_of_tokens(text, monkeypatch):
     assert "hf_…" in told
 
 
+def test_a_card_that_the_hub_refuses_is_said_and_nothing_is_committed(hub, bundle):
+    hub.repo("dataset", "org/set", {"README.md": b"---\nlicense: nonsense\n---\n"})
+    with pytest.raises(StageError, match="must be known"):
+        push(bundle)
+    assert hub.repos["dataset", "org/set"].messages == ["initial commit"]
+
+
 def test_offline_is_said(hub, monkeypatch):
     from huggingface_hub import constants
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from tracecraft.publish.card import Card
 from tracecraft.publish.card_facts import Link, prompt_of, public, shown, table, versions
@@ -96,12 +96,16 @@ def _header(data: Data) -> dict[str, Any]:
         "tags": ["tracecraft", "reasoning", "chain-of-thought", "distillation", *sorted(domains)],
         "size_categories": [next((name for most, name in SIZES if rows < most), "100M<n<1B")],
     }
-    sources = sorted({str(s).removeprefix("hf:").partition("@")[0] for s, _ in data.origins if s})
-    if hubs := [name for name in sources if name.count("/") == 1]:
-        header["source_datasets"] = hubs
+    sources = {s.removeprefix("hf:").partition("@")[0] for s, _ in data.origins if _on_hub(s)}
+    if sources:
+        header["source_datasets"] = sorted(sources)
     header["configs"] = _configs(data.written)
     header["dataset_info"] = _info(data.written)
     return header
+
+
+def _on_hub(source: str | None) -> TypeGuard[str]:
+    return source is not None and source.startswith("hf:")
 
 
 def _configs(written: Sequence[Written]) -> list[dict[str, Any]]:

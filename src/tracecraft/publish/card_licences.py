@@ -16,6 +16,50 @@ KINDS: tuple[tuple[str, Kind], ...] = (
 )
 """Identifiers of SPDX and the hub, in lower case, by what they ask for (creativecommons.org,
 opendatacommons.org, cdla.dev)."""
+ON_HUB = frozenset(
+    [
+        "afl-3.0",
+        "agpl-3.0",
+        "apache-2.0",
+        "bsd",
+        "bsd-2-clause",
+        "bsd-3-clause",
+        "bsd-3-clause-clear",
+        "c-uda",
+        "cc0-1.0",
+        "cc-by-2.0",
+        "cc-by-2.5",
+        "cc-by-3.0",
+        "cc-by-4.0",
+        "cc-by-sa-3.0",
+        "cc-by-sa-4.0",
+        "cc-by-nc-2.0",
+        "cc-by-nc-3.0",
+        "cc-by-nc-4.0",
+        "cc-by-nc-sa-2.0",
+        "cc-by-nc-sa-3.0",
+        "cc-by-nc-sa-4.0",
+        "cdla-permissive-1.0",
+        "cdla-permissive-2.0",
+        "cdla-sharing-1.0",
+        "gfdl",
+        "gpl",
+        "gpl-2.0",
+        "gpl-3.0",
+        "isc",
+        "lgpl",
+        "lgpl-2.1",
+        "lgpl-3.0",
+        "mit",
+        "odbl",
+        "odc-by",
+        "pddl",
+        "unlicense",
+        "wtfpl",
+    ]
+)
+"""Those of the above that the hub knows under this name (huggingface.co/docs/hub/repositories-
+licenses); a card with another one is refused."""
 MEANS: dict[Kind, str] = {
     "free": "asks for nothing",
     "credit": "keep notice and credit",
@@ -83,4 +127,4 @@ def _header(names: dict[Kind, set[str]], strict: int) -> str:
         return "unknown"
     found = names.get(ORDER[strict], set())
     covered = names.keys() <= set(ORDER) and not {"alike", "not-for-profit"} <= names.keys()
-    return next(iter(found)) if covered and len(found) == 1 else "other"
+    return next(iter(found)) if covered and len(found) == 1 and found <= ON_HUB else "other"

@@ -21,6 +21,7 @@ from tracecraft.publish.hub_client import (
     MOVED,
     TRIES,
     Kind,
+    clean,
     client,
     faults,
     make_ready,
@@ -262,6 +263,9 @@ def _send(
         CommitOperationAdd(path, one if isinstance(one, bytes) else str(one))
         for path, one in change.sends.items()
     ]
+    for add in adds:
+        if add.path_in_repo in bundle.files:  # known already: the client need not read it for that
+            add.upload_info.sha256 = bytes.fromhex(bundle.digest(add.path_in_repo))
     total, done = sum(add.upload_info.size for add in adds), 0
     for group in _groups([add for add in adds if add.path_in_repo not in (CARD, RECORD)]):
         told(done, total)
@@ -276,13 +280,19 @@ def _send(
         now = patiently(lambda: api.repo_info(bundle.repo, repo_type=bundle.kind).sha, where)
         if now != state.head and now is not None and _compare_to(api, bundle) is None:
             return now  # the answer to our commit was lost, not the commit
-        return api.create_commit(
-            bundle.repo,
-            [*others, *deletes, *card],
-            commit_message=_message(change),
-            repo_type=bundle.kind,
-            parent_commit=state.head,
-        ).oid
+        try:
+            return api.create_commit(
+                bundle.repo,
+                [*others, *deletes, *card],
+                commit_message=_message(change),
+                repo_type=bundle.kind,
+                parent_commit=state.head,
+            ).oid
+        except ValueError as error:
+            raise StageError(
+                f"{where}: the hub does not take the card: {clean(str(error))}"
+                "\n  next   mend the header of its README.md on the hub, then push again"
+            ) from None
 
     return patiently(commit, where)
 

@@ -12,7 +12,7 @@ from tracecraft.errors import DataError, UsageError
 from tracecraft.publish.card_data import PROBLEMS, RAW, Data, data_card
 from tracecraft.publish.card_facts import Link
 from tracecraft.publish.card_load import llamafactory_info
-from tracecraft.publish.card_model import Model, clean_record, homes_of, model_card
+from tracecraft.publish.card_model import Model, clean_record, homes_of, model_card, scores_of
 from tracecraft.publish.hub import CARD, RECORD, Bundle
 from tracecraft.publish.parquet import Written, write_arrow, write_parquet
 from tracecraft.publish.parquet_parts import Part, joined, parts_of
@@ -130,9 +130,12 @@ def model_bundle(
     for path in sorted(folder.iterdir()):
         if path.suffix in SHIPPED and path.name not in {CARD, RECORD} and path.is_file():
             files[path.name] = _cleaned(path, homes, into) if path.name in SPEAKING else path
-    for number, table in enumerate(scores):
-        files["scores.parquet" if number == 0 else f"scores-{number}.parquet"] = table
-    card = model_card(Model(repo, folder, step, origin.links, tuple(scores), dataset))
+    model = Model(repo, folder, step, origin.links, tuple(scores), dataset)
+    table = scores_of(model)
+    if table is not None:
+        write_json(into / "scores.json", table.to_dicts())
+        files["scores.json"] = into / "scores.json"
+    card = model_card(model)
     return Bundle(repo, "model", files, card, origin.told)
 
 
