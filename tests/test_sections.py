@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import tracecraft as tc
 from tracecraft import yaml
-from tracecraft.errors import RecipeError, StageError
+from tracecraft.errors import GateFailed, RecipeError, StageError
+from tracecraft.history import Run
 
 BASE = """
 name: two
@@ -15,7 +17,7 @@ inputs:
 stages:
   - {name: examples, use: pick,  from: recorded}
   - {name: dataset,  use: write, from: examples}
-  - {name: backbone, use: pico,  from: dataset, vocabulary: 300}
+  - {name: backbone, use: pico,  from: dataset, vocabulary: 300, heads: 2}
 """
 SECTIONS = """
 branches:
@@ -90,6 +92,40 @@ def test_a_plan_may_end_with_a_section(home):
     assert "asked" not in {step.spec.name for step in plan.until("merge").steps}
 
 
+EVALUATED = """
+  - {name: other,    use: pico,  from: dataset, vocabulary: 300, heads: 2, seed: 5}
+merge:
+  - {name: student, into: backbone, other: other}
+evaluate:
+  - {benchmark: sums.yaml, samples: 2, sampling: {max_tokens: 4}, engine: {use: transformers}}
+gates:
+  - {metric: sums.avg@2, at_least: 0.5}
+"""
+SUMS = """
+name: sums
+title: Sums
+domain: math
+samples: 2
+source: {use: files, path: sums.jsonl}
+verifier: {use: math}
+"""
+
+
+def test_an_evaluation_asks_the_models_and_its_gates_tell_how_it_went(home):
+    (home / "sums.yaml").write_text(SUMS)
+    row = '{"statement": "What is %d and 1?", "answer": "%d"}'
+    (home / "sums.jsonl").write_text("\n".join(row % (n, n + 1) for n in range(4)) + "\n")
+    made = recipe(home, BASE + EVALUATED)
+    assert made.sections["evaluate"][-2:] == ("scores", "gates")
+    store = home / "runs"
+    with pytest.raises(GateFailed, match=r"sums\.avg@2 at least 0\.5"):
+        tc.run(tc.plan(made, store))
+    (run,) = Run.all(store)
+    scores = pl.read_parquet(run.output("scores") / "scores.parquet")
+    assert set(scores["model"]) == {"student"}
+    assert scores.filter(pl.col("metric") == "avg@2")["problems"].to_list() == [4]
+
+
 @pytest.mark.parametrize(
     ("section", "said"),
     [
@@ -101,6 +137,10 @@ def test_a_plan_may_end_with_a_section(home):
         ("merge: [{name: a, into: math, other: code}]", "nothing above is named 'math'"),
         ("merge: [{name: a, into: b}]", "merge.0.other: is missing"),
         ("branch: {}", "did you mean 'branches'"),
+        ("evaluate: [{benchmark: aime24}]", "there is no model to evaluate"),
+        ("gates: [{metric: aime24.avg@16, at_least: 0.7}]", "there is no `evaluate:`"),
+        ("publish: {repo: one/two, data: [datasets]}", "did you mean 'dataset'"),
+        ("publish: {repo: one/two}", "says neither `data` nor `models`"),
     ],
 )
 def test_a_wrong_section_says_where_and_what(home, section, said):

@@ -74,8 +74,8 @@ class Run:
     @classmethod
     def all(cls, store: Path) -> list["Run"]:
         """Every run under a store, oldest first."""
-        folders = sorted(store.glob("*/plan.json"), key=lambda p: p.stat().st_mtime)
-        return [cls.open(path.parent) for path in folders]
+        plans = [path for path in store.glob("*/plan.json") if not path.parent.is_symlink()]
+        return [cls.open(p.parent) for p in sorted(plans, key=lambda p: p.stat().st_mtime)]
 
     def step(self, name: str) -> Step:
         """Raises UsageError where the run has no such step."""

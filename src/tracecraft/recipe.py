@@ -14,12 +14,12 @@ from tracecraft import yaml
 from tracecraft.curate.source import Source
 from tracecraft.errors import RecipeError, UnknownPlugin, UsageError, did_you_mean
 from tracecraft.options import found, ready
-from tracecraft.sections import lowered, with_judges
+from tracecraft.sections import check_release, lowered, with_judges
 from tracecraft.stage import Job, Stage
 
-WORDS = ("branches", "merge")
+WORDS = ("branches", "merge", "evaluate", "gates")
 """Sections that stand for stages: the words of one room."""
-SECTIONS = ("name", "seed", "limit", "plugins", "include", "inputs", "stages", *WORDS)
+SECTIONS = ("name", "seed", "limit", "plugins", "include", "inputs", "stages", *WORDS, "publish")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -50,7 +50,7 @@ class Recipe:
     resolved: dict[str, Any]
     """The recipe as one mapping, with absolute paths: what `recipe.yaml` of a run holds."""
     sections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Which steps the sections `branches`, `merge` stand for."""
+    """Which steps the sections `branches`, `merge`, `evaluate` stand for."""
 
 
 def load_recipe(path: str | Path, sets: Sequence[str] = (), limit: int | None = None) -> Recipe:
@@ -86,7 +86,8 @@ def build(mapping: Mapping[str, Any], path: Path) -> Recipe:
     above = {*inputs, *(str(one.get("name")) for one in entries if isinstance(one, Mapping))}
     words = lowered(raw, above, path)
     entries = with_judges(entries, path)
-    entries += [entry for section in words.values() for entry in section]
+    entries += [entry for section in words.stages.values() for entry in section]
+    inputs |= words.inputs
     driven = {_first(entry) for entry in entries if isinstance(entry, Mapping)}
     steps = []
     for name, options in inputs.items():
@@ -100,10 +101,14 @@ def build(mapping: Mapping[str, Any], path: Path) -> Recipe:
         spec, entries[i] = _stage(entry, known, path, f"{path}: stages[{i}]", seed)
         known[spec.name] = spec
         steps.append(spec)
+    if raw.get("publish") is not None:
+        check_release(raw["publish"], known, path)
     raw |= {"inputs": inputs, "stages": entries} | dict.fromkeys(WORDS)
     raw["name"] = _named(raw.get("name") or path.stem, path)
     resolved = {key: _plain(raw[key]) for key in SECTIONS if raw.get(key) not in (None, [], {})}
-    sections = {word: tuple(entry["name"] for entry in words[word]) for word in words}
+    sections = {
+        word: tuple(entry["name"] for entry in stages) for word, stages in words.stages.items()
+    }
     return Recipe(raw["name"], path, tuple(steps), resolved, sections)
 
 
@@ -194,7 +199,8 @@ def _override(raw: dict[str, Any], text: str) -> None:
         return
     holder: Any = raw.setdefault(section, {})
     if isinstance(holder, list):
-        holder = {entry.get("name"): entry for entry in holder if isinstance(entry, Mapping)}
+        named = "benchmark" if section == "evaluate" else "name"
+        holder = {entry.get(named): entry for entry in holder if isinstance(entry, Mapping)}
     matches = [".".join(path[:n]) for n in range(len(path), 0, -1)]
     name = next((m for m in matches if m in holder), None)  # included names hold dots themselves
     if name is None and not (section == "inputs" and len(path) == 1):

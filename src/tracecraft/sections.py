@@ -1,20 +1,32 @@
 """What a recipe may leave unsaid, and its sections that are one room's words: made into stages.
 
-`branches` and `merge` say in a line what a stage says in several, and who feeds whom.
+`branches`, `merge`, `evaluate` and `gates` say in a line what stages say in many.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tracecraft.errors import RecipeError
+from tracecraft.errors import RecipeError, did_you_mean
 
 Entry = dict[str, Any]
 """A stage as `stages:` lists it: name, use, from, options."""
+_MODELS = ("pico", "train", "merge")
 
 
-def lowered(raw: Mapping[str, Any], known: Collection[str], path: Path) -> dict[str, list[Entry]]:
-    """The stages that each section stands for, in the order in which they run.
+@dataclass(slots=True)
+class Lowered:
+    """What the sections stand for."""
+
+    inputs: dict[str, Entry] = field(default_factory=dict)
+    """Sources that no file of the recipe lists: those of benchmarks."""
+    stages: dict[str, list[Entry]] = field(default_factory=dict)
+    """By section, in the order in which they run."""
+
+
+def lowered(raw: Mapping[str, Any], known: Collection[str], path: Path) -> Lowered:
+    """The stages that each section stands for.
 
     Args:
         raw: The recipe as its file has it.
@@ -24,10 +36,55 @@ def lowered(raw: Mapping[str, Any], known: Collection[str], path: Path) -> dict[
     Raises:
         RecipeError: a section that is malformed, or names what is not there.
     """
-    return {
-        "branches": _branches(raw.get("branches") or {}, known, path),
-        "merge": _merges(raw.get("merge") or [], path),
-    }
+    branches = _branches(raw.get("branches") or {}, known, path)
+    made = Lowered(stages={"branches": branches, "merge": _merges(raw.get("merge") or [], path)})
+    if raw.get("evaluate"):
+        from tracecraft.evaluate.section import lowered as evaluated
+
+        listed = [one for one in raw.get("stages") or [] if isinstance(one, Mapping)]
+        students = [*listed, *branches, *made.stages["merge"]]
+        data = _data(students)
+        found = evaluated(
+            raw["evaluate"],
+            {name: name for name in data},
+            path=path,
+            trained_on={name: sources for name, sources in data.items() if sources},
+            gates=raw.get("gates") or (),
+        )
+        made.inputs = found.inputs
+        made.stages["evaluate"] = found.stages
+    elif raw.get("gates"):
+        raise RecipeError(f"{path}: gates: there is no `evaluate:` that they could be about")
+    return made
+
+
+def _data(stages: list[Any]) -> dict[str, list[str]]:
+    """Which steps' rows each trained or merged model has seen."""
+    seen: dict[str, list[str]] = {}
+    for entry in stages:
+        sources = entry.get("from") or []
+        sources = [sources] if isinstance(sources, str) else list(sources)
+        name = str(entry.get("name"))
+        if entry.get("use") == "train":
+            made = {str(one.get("name")) for one in stages if one.get("use") in _MODELS}
+            seen[name] = [one for one in sources if one not in made]
+        elif entry.get("use") == "merge":
+            seen[name] = list(dict.fromkeys(d for one in sources for d in seen.get(one, ())))
+    return seen
+
+
+def check_release(section: Any, known: Collection[str], path: Path) -> None:
+    """What `publish:` says is read when it is carried out, by `tracecraft push`.
+
+    Raises:
+        RecipeError: it is malformed, or names what is not there.
+    """
+    from tracecraft.publish.release import Release
+
+    release = Release.bind(section, f"{path}: publish")
+    for name in (*release.data, *release.models):
+        if name not in known:
+            raise RecipeError(f"{path}: publish: no step {name!r}" + did_you_mean(name, known))
 
 
 def with_judges(entries: list[Any], path: Path) -> list[Any]:
