@@ -111,6 +111,23 @@ def test_leaks_are_looked_for_in_a_step_of_a_run(tmp_path: Path, tracecraft: Tra
     assert "50.0" in done.stdout
 
 
+def test_leaks_are_looked_for_in_the_examples_of_a_written_dataset(
+    tmp_path: Path, workshop: Path, tracecraft: Tracecraft
+) -> None:
+    tracecraft("run", workshop / "recipes/smoke.yaml", "--set", "stages.examples.most=2")
+    lines = (workshop / "recipes/problems/smoke.jsonl").read_text().splitlines()
+    rows = [{**json.loads(line), "id": str(i)} for i, line in enumerate(lines)]
+    names = list({" ".join(row["statement"].casefold().split()): row for row in rows}.values())
+    write_benchmark(tmp_path, rows=names, samples=1)
+    answers = [{"statement": row["statement"], "answers": ["\\boxed{1}"]} for row in names]
+    write_lines(tmp_path / "m.jsonl", answers)
+    asked = ("eval", "m={use: replay, path: m.jsonl}", "--on", "sums.yaml", "--out", "s.json")
+    tracecraft(*asked, "--trained-on", "latest/dataset")
+    scores = json.loads((tmp_path / "s.json").read_text())["scores"]
+    found = {row["metric"]: row["value"] for row in scores}
+    assert found["contamination"] == pytest.approx(2 / len(names))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -161,13 +161,13 @@ def load(name: str, near: Path | None = None) -> Benchmark:
     if called in shipped():
         made = Benchmark.read(SHIPPED / f"{called}.yaml")
     elif called.endswith((".yaml", ".yml")):
-        made = Benchmark.read(_found(called, near))
+        made = Benchmark.read(nearby(called, near))
     else:
         raise RecipeError(
             f"no benchmark {called!r}: neither a shipped one nor a YAML file"
             + did_you_mean(called, shipped())
         )
-    return made if not equals else _copied(made, _found(copy, near))
+    return made if not equals else _copied(made, nearby(copy, near))
 
 
 def _copied(made: Benchmark, path: Path) -> Benchmark:
@@ -178,7 +178,12 @@ def _copied(made: Benchmark, path: Path) -> Benchmark:
     return made.model_copy(update={"source": {"use": use, "path": str(path), **local, **packed}})
 
 
-def _found(text: str, near: Path | None) -> Path:
+def nearby(text: str, near: Path | None) -> Path:
+    """A file beside a recipe, in the two folders above it, or from here.
+
+    Raises:
+        RecipeError: it is in none of them.
+    """
     wanted = Path(text).expanduser()
     folders = [Path.cwd()]
     if near is not None:

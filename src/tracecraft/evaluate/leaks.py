@@ -15,6 +15,8 @@ from tracecraft.store import OUTPUT, Dataset, replacing
 
 TEXTS = ("statement", "problem", "question", "prompt", "reasoning", "response", "text")
 CHATS = ("messages", "conversations")
+RAW = "raw"
+"""The part of a written dataset that nobody trains on: what examples were chosen from."""
 LEAK = pl.Schema({"benchmark": pl.String(), ITEM: pl.String(), "rows": pl.UInt32()})
 
 
@@ -87,10 +89,11 @@ def _tables(place: Path) -> Iterator[pl.DataFrame]:
         for shard in Dataset.open(place).shards:
             yield shard.scan().collect()
         return
-    yield from _files(place / OUTPUT if (place / OUTPUT).exists() else place)
+    made = place / OUTPUT
+    yield from _files(made, RAW) if made.exists() else _files(place)
 
 
-def _files(place: Path) -> Iterator[pl.DataFrame]:
+def _files(place: Path, apart: str = "") -> Iterator[pl.DataFrame]:
     readers: dict[str, Callable[[Path], pl.DataFrame]] = {
         ".jsonl": pl.read_ndjson,
         ".parquet": pl.read_parquet,
@@ -100,6 +103,7 @@ def _files(place: Path) -> Iterator[pl.DataFrame]:
     files = sorted(place.rglob("*")) if place.is_dir() else [place]
     known = [one for one in files if one.suffix in readers and one.is_file()]
     known = [one for one in known if one.suffix != ".json" or one == place]
+    known = [one for one in known if apart not in one.relative_to(place).parts]
     if not known:
         raise DataError(f"{place}: holds no .jsonl, .json, .parquet or .arrow file")
     for one in known:

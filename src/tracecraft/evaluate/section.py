@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tracecraft.errors import RecipeError, did_you_mean
-from tracecraft.evaluate.benchmark import Benchmark, Preset, load
+from tracecraft.evaluate.benchmark import Benchmark, Preset, load, nearby
 from tracecraft.evaluate.gate import CONTAMINATION, Gate
 from tracecraft.plugin import explain
 
@@ -101,6 +101,8 @@ def lowered(
     for number, one in enumerate(wanted):
         spot = f"{where}evaluate[{number}]"
         benchmark = load(one.benchmark, path)
+        if one.prompt is not None:
+            benchmark = benchmark.model_copy(update={"prompt": nearby(str(one.prompt), path)})
         if benchmark.name in benchmarks:
             raise RecipeError(f"{spot}: {benchmark.name} is listed twice")
         benchmarks[benchmark.name] = _facts(benchmark, one, spot)
@@ -162,7 +164,7 @@ def _facts(benchmark: Benchmark, one: Evaluation, spot: str) -> dict[str, Any]:
         "protocol": benchmark.samples,
         "problems": benchmark.problems,
         "preset": one.preset or benchmark.preset,
-        "prompt": _prompt(one.prompt or benchmark.prompt, spot),
+        "prompt": _prompt(benchmark.prompt, spot),
         "majority": benchmark.majority,
         "private": benchmark.private,
     }
@@ -213,8 +215,6 @@ def _answers(made: Lowered, benchmark: Benchmark, one: Evaluation, name: str, mo
     asked = benchmark.asked(one.preset, one.sampling)
     if engine.get("use") == "replay":
         asked["opening"] = ""  # what is on file is all there is: nothing of ours opens it
-    if one.prompt is not None:
-        asked["prompt"] = str(one.prompt)
     samples = one.samples or benchmark.samples
     draws = 1 if benchmark.permute else samples
     traces: dict[str, Any] = {
