@@ -13,6 +13,8 @@ from tracecraft.verify.verifier import Verifier
 __all__ = ["Choice", "answerable", "plain"]
 
 _ALL = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LONGEST = 400
+"""Characters of a response that is nothing but an option's text."""
 _USUAL = 10
 """Options that there may be where nothing says how many; MMLU-Pro has that many."""
 _LETTERS = re.compile(r"[\s(\[$\\{]*([A-Z](?:\s*[,;&]?\s*[A-Z])*)[\s)\]$}.]*")
@@ -134,12 +136,22 @@ def _by_text(
 ) -> tuple[str, str, str, tuple[int, int]] | None:
     """The one option whose text is the response's final answer."""
     found = extracted(response, loose=False)
-    if found is None or found.method == "tail":
+    one = None if found is None else _same(found.answer, options)
+    if found is not None and one is not None:
+        return _ALL[one], "text", found.answer, (found.start, found.end)
+    whole = response.strip()
+    one = _same(whole, options) if len(whole) < _LONGEST else None
+    if one is None:
         return None
-    same = [i for i, option in enumerate(options) if plain(option) == plain(found.answer)]
-    if len(same) != 1:
-        return None
-    return _ALL[same[0]], "text", found.answer, (found.start, found.end)
+    start = response.index(whole)
+    return _ALL[one], "text", whole, (start, start + len(whole))
+
+
+def _same(text: str, options: tuple[str, ...]) -> int | None:
+    """The place of the one option that a text is, spaces aside."""
+    wanted = plain(text).replace(" ", "")
+    same = [i for i, option in enumerate(options) if plain(option).replace(" ", "") == wanted]
+    return same[0] if len(same) == 1 and wanted else None
 
 
 def _contradiction(read: Letters, options: tuple[str, ...]) -> str | None:

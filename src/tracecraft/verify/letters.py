@@ -65,6 +65,8 @@ _CUE = re.compile(
     | (?:\b(?:corresponds?|corresponding|matches|closest|equivalent)\s+(?:best\s+)?(?:to|with)?
         \s+(?={_NAMED}s?\b))
     | (?:\b(?:leads|leaves|brings|points)\s+(?:us\s+)?(?:to|with)\s+(?=(?:answer|{_NAMED})s?\b))
+    | (?:\bans\b\.?\s*{_IS})
+    | (?:\bit\s+(?:must|has\s+to|should)\s+(?:therefore\s+)?be\b)
     | (?:{_CHINESE})
     | (?:\b(?:{_ANSWER})(?:\s+(?:{_COPULA})\b)*\s*[:：]?)
     | (?:答え|解答|正解|정답|답|الإجابة(?:\s+الصحيحة)?(?:\s+هي)?|उत्तर|जवाब)
@@ -74,7 +76,8 @@ _CUE = re.compile(
 )
 _TAG = re.compile(
     r"<(?:answer|choice|option|letter|final_answer)>|[\"'](?:final_|correct_)?"
-    r"(?:answer|choice|option|letter|prediction)(?:_letter|_choice)?[\"']\s*[:=]",
+    r"(?:answer|choice|option|letter|prediction)(?:_letter|_choice)?[\"']\s*[:=]"
+    r"|\b(?:final|correct)_answer\s*[:=]",
     re.IGNORECASE,
 )
 _SAID = re.compile(
@@ -85,6 +88,22 @@ _SAID = re.compile(
     r"(?:correct|right|true|answer|best|accurate|appropriate)\b|(?:是)?正确|ist\s+richtig"
     r"|est\s+(?:la\s+)?(?:bonne|correcte)|es\s+(?:la\s+)?correcta)",
     re.IGNORECASE | re.MULTILINE,
+)
+_NAMED_RIGHT = re.compile(
+    r"(?<![\w'(\[])(?P<letter>[A-J])\s+(?:is|must be)\s+"
+    r"(?:therefore |thus |clearly |indeed )?the\s+(?:only\s+)?"
+    r"(?:correct|right|best|proper|appropriate|true)?\s*(?:answer|option|choice)\b"
+    r"|\b[Oo]nly\s+(?:(?:option|choice|statement)\s+)?\(?(?P<only>[A-J])\)?\s+"
+    r"(?:satisf|fits|holds|works|matches|meets|is\s+(?:correct|true|right|a\s+possible)\b)"
+)
+_DENIED = re.compile(
+    r"[^.\n]{0,40}?\b(?:is|are)\s+(?:\w+ly\s+|also\s+)?(?:not|incorrect|false|wrong|n't)\b",
+    re.IGNORECASE,
+)
+_NONE = re.compile(
+    r"\bnone\s+of\s+(?:the|these)\b(?:\s+(?:above|given|options?|statements?|choices?|answers?))*"
+    r"\s+(?:is|are)\s+(?:correct|true|right|valid)\b|\bnone\s+of\s+the\s+above\W*$",
+    re.IGNORECASE,
 )
 _CONCLUDED = re.compile(
     r"(?:^|[.!;:,\n]\s*|\b)(?:so|thus|therefore|hence|thereby|conclusion|overall|∴|=>|⇒|→|因此"
@@ -125,7 +144,7 @@ _BARE = re.compile(
     r"(?P<shut>[)\]}*_$.:：\"'`,]*)(?P<text>(?:\s.*)?)$"
 )
 _FORMULA = re.compile(
-    r"[\w^_=+°-]|['’][a-z]|\s*(?:[=^>+]|<(?!/))"
+    r"[A-Za-z\dÀ-ɏͰ-Ͽ^_=+°-]|['’][a-z]|\s*(?:[=^>+]|<(?!/))"
     r"|\s*\\(?:left|cdot|times|frac|sqrt|cap|cup|[lg]eq?\b)"
 )
 
@@ -165,9 +184,13 @@ def chosen_letters(
             *_concluded(text, known, several=several),
             *_ended(text, known, several=several),
         ]
+        if several:
+            found = [_whole(text, f, known) for f in found]
     if not found:
         return None
-    return max(found, key=lambda f: (f.end, -f.start))
+    last = max(found, key=lambda f: (f.end, -f.start))
+    denied = _NONE.search(text, last.end)
+    return None if denied and re.search(r"[.!?\n]", text[last.end : denied.start()]) else last
 
 
 def _whole(text: str, read: Letters, known: str) -> Letters:
@@ -203,6 +226,12 @@ def _boxed(text: str, known: str, *, several: bool) -> Iterator[Letters]:
 
 
 def _judged(text: str, known: str) -> Iterator[Letters]:
+    for match in _NAMED_RIGHT.finditer(text):
+        name = match.lastgroup or ""
+        before = re.split(r"[.!?;\n]", text[max(0, match.start() - 80) : match.start()])[-1]
+        denied = re.search(r"\b(?:none|neither|whether|if|not)\b|n't\b", before)
+        if match.group(name) in known and not denied:
+            yield Letters(match.group(name), "announced", match.start(name), match.end(name))
     for said in _SAID.finditer(text):
         letter = said.group("letter")
         bracketed = bool(said.group("open") and said.group("shut"))
@@ -226,6 +255,8 @@ def _concluded(text: str, known: str, *, several: bool) -> Iterator[Letters]:
         named = re.compile(r"[\s(*]*(?:option|choice)s?\b", re.IGNORECASE).match(text, at)
         at = named.end() if named else at
         read = _at(text, at, known, "concluded", several=several, sure=False)
+        if read is not None and _DENIED.match(read.rest):
+            continue
         if read is not None and (named or not re.match(r"\s*[A-Za-z=<>+]", read.rest)):
             yield read
 
@@ -288,7 +319,12 @@ def _at(
         if step is None or (step.group("none") is not None and not _adjacent(text, reach)):
             break
         after = _one(text, step.end(), known, several=several, sure=True, lower=False)
-        if after is None or (step.group("more") and not after[3] and bracketed):
+        if after is None or (
+            step.group("more")
+            and not after[3]
+            and bracketed
+            and text[step.end() : after[1]].strip() not in {'"', "'"}
+        ):
             break
         if "\n" in text[reach : after[1]]:
             break
