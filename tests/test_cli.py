@@ -1,6 +1,7 @@
 """The door: exit codes, and messages that say where, what, what next."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import polars as pl
@@ -267,3 +268,22 @@ def test_a_run_can_be_shown_compared_and_swept(tracecraft, workshop, tmp_path):
     tracecraft("sweep", "--keep-days", "0", "--yes", "--store", store)
     assert not list((store / "store").iterdir())
     assert list((store / "completions").glob("*.jsonl")), "what was paid for is never swept"
+
+
+def test_launch_writes_a_slurm_array_that_shares_a_store(
+    tracecraft, tmp_path, monkeypatch, workshop
+):
+    monkeypatch.chdir(tmp_path)
+    recipe = workshop / "recipes/smoke.yaml"
+    options = ("--workers", "64", "--until", "traces", "--set", "stages.traces.samples=1")
+    done = tracecraft("launch", "slurm", str(recipe), *options)
+    script = tmp_path / "smoke.slurm.sh"
+    assert done.stdout.strip() == script.name
+    subprocess.run(["bash", "-n", script], check=True)
+    text = script.read_text()
+    assert "#SBATCH --array=1-64\n" in text
+    (command,) = [line for line in text.splitlines() if line.startswith("exec ")]
+    assert command.split()[1:3] == ["tracecraft", "run"]
+    assert command.split()[-1] == "--until=traces"
+    again = tracecraft("launch", "slurm", str(recipe), code=2)
+    assert "smoke.slurm.sh: exists" in again.stderr

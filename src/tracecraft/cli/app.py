@@ -5,6 +5,7 @@ finished work is kept · 130 interrupted. Human text goes to stderr, data to std
 """
 
 import logging
+import signal
 import sys
 import tempfile
 import traceback
@@ -122,10 +123,11 @@ def plan(
 
 def main() -> None:
     """Run the command line; never a traceback for what the user can mend."""
-    modules = ("evaluate", "files", "inspect", "keep", "models", "push", "report")
+    modules = ("evaluate", "files", "inspect", "keep", "launch", "models", "push", "report")
     for module in modules:  # each adds its own
         import_module(f"tracecraft.cli.{module}")
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # claims are given back
     logger = logging.getLogger("tracecraft")
     logger.addHandler(Warn())
     logger.setLevel(logging.INFO)
