@@ -292,7 +292,8 @@ def test_prose_takes_time_in_proportion_to_its_text(chromium, tmp_path, bit):
     page.write_text(f"<meta charset=utf-8><script>{NEWLINE.join(scripts)}</script>")
     chromium.open(page)
     took = chromium.run(
-        f"(() => {{const text = ({bit!r} + 'ab ').repeat(20000); const start = performance.now();"
+        f"(() => {{const text = ({bit!r} + 'ab ').repeat(20000) + ' '.repeat(1e5) + {bit!r};"
+        "const start = performance.now();"
         "const made = prose(text); return performance.now() - start})()"
     )
     assert took < 8000, f"{took:.0f} ms"

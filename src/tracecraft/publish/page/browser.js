@@ -51,8 +51,8 @@ function browse(data) {
   for (const [name, of] of Object.entries(FILTERS)) {
     choices(get(`by-${name}`), data.traces.map(of));
     get(`by-${name}`).addEventListener("change", update);
+    get(`by-${name}`).parentElement.hidden = new Set(data.traces.map(of)).size < 2;
   }
-  get("by-opinions").parentElement.hidden = !data.traces.some((trace) => trace.differs !== undefined);
   let wait = 0;
   get("search").addEventListener("input", () => {
     clearTimeout(wait);

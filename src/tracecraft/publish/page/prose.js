@@ -97,8 +97,13 @@ function inline(text) {
     const found = escaped ? null : piece(text, hit, missing);
     OPENERS.lastIndex = found ? found.end : place;
     if (!found) continue;
-    nodes.push(text.slice(last, hit.index), found.node);
+    // A formula on a line of its own brings its own space.
+    const alone = found.node.getAttribute("display") === "block";
+    const before = text.slice(last, hit.index);
+    nodes.push(alone ? before.slice(0, -80) + before.slice(-80).replace(/[ \t]*\n[ \t]*$/, "") : before, found.node);
     last = found.end;
+    if (alone) last += /^[ \t]*\n?[ \t]*/.exec(text.slice(last, last + 80))[0].length;
+    OPENERS.lastIndex = last;
   }
   nodes.push(text.slice(last));
   return nodes;
@@ -107,7 +112,7 @@ function inline(text) {
 function paragraphs(text) {
   const made = [];
   for (const part of text.split(/\n{2,}/)) {
-    const trimmed = part.replace(/^\n+|\s+$/g, "");
+    const trimmed = part.replace(/^\n+/, "").trimEnd();
     const title = /^(#{1,6}) +([^\n]+)\n?/.exec(trimmed);
     const rest = title ? trimmed.slice(title[0].length) : trimmed;
     if (title) made.push(element("p", { class: "heading" }, ...inline(title[2])));
