@@ -27,8 +27,8 @@ def test_models_are_scored_and_the_second_run_does_nothing(
     assert "| half | 50.0 ± 0.0 (5) |" in (tmp_path / "scores.md").read_text()
     again = tracecraft("eval", *models, "--on", "sums.yaml", "--json")
     assert '"event": "started"' not in again.stdout
-    rows = [line for line in again.stdout.splitlines() if '"metric": "avg@4"' in line]
-    assert len(rows) >= 2
+    last = json.loads(again.stdout.splitlines()[-1])
+    assert [row["value"] for row in last["scores"] if row["metric"] == "avg@4"] == [1.0, 0.5]
 
 
 def test_recorded_answers_are_scored_without_a_model(
@@ -82,7 +82,7 @@ def test_table_one_has_ours_beside_the_published(tmp_path: Path, tracecraft: Tra
     assert "| DeepSeek-R1 † | 79.8 (9.6k) | 65.9 (10.4k) | 71.5 (5.3k) |" in told
     assert "| TinyR1-32B-Preview † | 78.1 (11.8k) | 61.6 (12.4k) | 65.0 (8.6k) |" in told
     assert "| mine | 50.0 ± 0.0 (5) | – | – |" in told
-    rows = json.loads(tracecraft("eval", "--table", "--json", "--out", "t.csv").stdout)
+    rows = json.loads(tracecraft("eval", "--table", "--json", "--out", "t.csv").stdout)["rows"]
     assert [row["origin"] for row in rows] == ["published"] * 4 + ["measured"]
     lines = (tmp_path / "t.csv").read_text().splitlines()
     assert lines[1].startswith('DeepSeek-R1,published,"arXiv 2503.04872, table 1",aime24,0.798,')

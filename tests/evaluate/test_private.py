@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
 import pytest
 from lockedzip import write_locked_zip
 
@@ -76,6 +78,23 @@ def test_it_opens_with_the_password_in_the_environment_and_nothing_shows_a_quest
     (value,) = {row["value"] for row in json.loads(scores)["scores"] if row["metric"] == "avg@4"}
     assert value == pytest.approx((problems["answer"] == "A").mean())
     assert 0.1 < value < 0.4
+
+
+def test_a_letter_votes_for_the_option_it_stands_for(
+    tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPQA_PASSWORD", "open sesame")
+    run = evaluated(tmp_path, archive)
+    problems = run["eval.gpqa_diamond.problems"].scan().collect()
+    said = problems.with_columns(pl.col("choices").list.first().alias("first"))
+    shares = []
+    for _, own in said.group_by("item"):
+        votes = Counter(own["first"])
+        most = [text for text, n in votes.items() if n == max(votes.values())]
+        shares.append(sum("Correct" in text and "Inc" not in text for text in most) / len(most))
+    scores = json.loads((run.output("scores") / "scores.json").read_text())["scores"]
+    (value,) = [row["value"] for row in scores if row["metric"] == "maj@4"]
+    assert value == pytest.approx(sum(shares) / COUNT)
 
 
 @pytest.mark.parametrize(

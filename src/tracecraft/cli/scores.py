@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tracecraft.cli.app import stderr
-from tracecraft.cli.show import PLAIN_WIDTH, print_json
+from tracecraft.cli.show import PLAIN_WIDTH, print_json_line
 from tracecraft.errors import UsageError
 from tracecraft.store import replacing, write_json, write_text
 
@@ -24,8 +24,8 @@ def read_scores(folder: Path) -> dict[str, Any]:
 def show_scores(folder: Path, out: Path | None, *, as_json: bool) -> None:
     """Print the scores of an evaluation, or write them to a file."""
     told = read_scores(folder)
-    if as_json:
-        print_json(told)
+    if as_json:  # the last line, after the run's events
+        print_json_line({"event": "done", "folder": str(folder), **told})
     else:
         console = Console()
         console = console if console.is_terminal else Console(width=PLAIN_WIDTH)
@@ -57,7 +57,7 @@ def show_table(store: Path, out: Path | None, *, as_json: bool) -> None:
     if out is not None:
         write_text(out, rendered(rows, out.suffix, titles))
     if as_json:
-        print_json(rows)
+        print_json_line({"event": "table", "rows": rows})
         return
     names = columns(rows)
     table = Table(title="avg@n (the paper's pass@1) in %, ± standard error, mean tokens")

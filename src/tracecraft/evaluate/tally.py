@@ -7,7 +7,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from tracecraft.errors import DataError, StageError
-from tracecraft.evaluate.items import ITEM, ORDER
+from tracecraft.evaluate.items import ITEM, LETTERS, ORDER
 from tracecraft.evaluate.statistics import Rights
 
 _LIGHT = ("problem_id", "sample_index", "outcome", "finish", "completion_tokens", "extracted")
@@ -78,7 +78,8 @@ def tally(judged: pl.LazyFrame, problems: pl.LazyFrame, facts: Facts, model: str
         StageError: an item has fewer answers than `facts.samples`: there is no score then.
         DataError: two items have one statement, or an item has more answers.
     """
-    asked = problems.select("problem_id", ITEM, ORDER).collect()
+    options = ["choices"] if "choices" in problems.collect_schema().names() else []
+    asked = problems.select("problem_id", ITEM, ORDER, *options).collect()
     if asked["problem_id"].n_unique() < asked.height:
         raise DataError(
             f"{facts.name}: two of its items have the same statement"
@@ -89,17 +90,31 @@ def tally(judged: pl.LazyFrame, problems: pl.LazyFrame, facts: Facts, model: str
         for name in ("reasoning", "response")
     ]
     light = judged.select(*_LIGHT, *lengths, _reason(judged)).collect()
-    place = asked.with_row_index("place").select("problem_id", ITEM, ORDER, "place")
+    place = asked.with_row_index("place")
     rows = light.join(place, on="problem_id", how="inner", maintain_order="left")
     answered = rows.filter(pl.col("finish") != "failed")
     order = list(dict.fromkeys(asked[ITEM]))
     _enough(answered, rows, order, facts, model)
     first = pl.col("place").min().over(ITEM)
-    answered = answered.sort(first, ORDER, "sample_index")
+    answered = _chosen(answered.sort(first, ORDER, "sample_index"))
     good = (pl.col("outcome") == "correct") & (pl.col("finish") == "stop")
     flat = answered.select(good.cast(pl.Float64)).to_series().to_numpy()
     right = np.ascontiguousarray(flat.reshape(len(order), facts.samples))
     return Tally(facts, model, order, right, answered.drop("place", "problem_id", "reason"))
+
+
+def _chosen(rows: pl.DataFrame) -> pl.DataFrame:
+    """Where options stand in several orders, a letter is told apart by the option's text."""
+    if "choices" not in rows.columns:
+        return rows
+    pairs = zip(rows["extracted"], rows["choices"].to_list(), strict=True)
+    texts = [
+        texts[LETTERS.index(said)]
+        if said and texts and said in LETTERS[: len(texts)] and len(said) == 1
+        else said
+        for said, texts in pairs
+    ]
+    return rows.drop("choices").with_columns(pl.Series("extracted", texts, dtype=pl.String))
 
 
 def _reason(judged: pl.LazyFrame) -> pl.Expr:
