@@ -259,6 +259,9 @@ def test_a_run_ends_with_its_report_and_a_second_one_touches_nothing(tracecraft,
     assert "nothing to do" in second.stderr
     after = (tmp_path / place).stat()
     assert (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino)
+    told = (tmp_path / place).read_text()
+    assert "path: w/traces.jsonl" in told, "the recipe is there, without where its user works"
+    assert str(tmp_path) not in told
     third = tracecraft("report", "latest", "--store", "runs", "--out", "r.html", "--traces", 1)
     assert "report r.html" in third.stderr
     assert len(data_of((tmp_path / "r.html").read_text())["traces"]) == 5

@@ -68,10 +68,18 @@ def write_report(run: Run, out: Path | None = None, traces: int = TRACES) -> Pat
     from tracecraft.summary import rate
 
     place = out or run.folder / REPORT
-    recipe = (run.folder / "recipe.yaml").read_text(encoding="utf-8")
-    about = About(run.folder.name, recipe, _made(run), _reasons(run))
+    about = About(run.folder.name, _recipe(run), _made(run), _reasons(run))
     write_text(place, page(gather(run.steps, rate), about, traces))
     return place
+
+
+def _recipe(run: Run) -> str:
+    """The resolved recipe without where this user keeps things: a report is read by others."""
+    text = (run.folder / "recipe.yaml").read_text(encoding="utf-8")
+    for folder, short in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if len(folder.parts) > 1:
+            text = text.replace(f"{folder}/", short)
+    return text
 
 
 def _made(run: Run) -> dict[str, str]:
