@@ -48,7 +48,7 @@ def put(folder: Path, into: Path, name: str = "org/set", **options):
     return push(dataset_bundle(name, [folder], into, **options))
 
 
-@pytest.mark.parametrize("xet", ["0", "1"])
+@pytest.mark.parametrize("xet", ["0", pytest.param("1", marks=pytest.mark.slow)])
 def test_what_was_pushed_is_read_back_whole_and_streamed(
     xet, hub, smoke_runs, tracecraft, monkeypatch
 ):
@@ -174,9 +174,9 @@ def test_a_large_part_is_several_files_that_say_how_many(tmp_path, monkeypatch):
     assert rows == [f"row {n}" * 20 for n in range(600)]
 
 
-def test_the_arrow_layout_loads_too(hub, smoke_runs, tracecraft):
-    arguments = ("push", "latest/dataset", "--repo", "org/set", "--store", smoke_runs)
-    tracecraft(*arguments, "--format", "arrow")
+@pytest.mark.slow
+def test_the_arrow_layout_loads_too(hub, smoke_runs, tmp_path):
+    put(smoke_runs / "latest/dataset", tmp_path / "made", layout="arrow")
     assert len(read_back("org/set")["math"]) == 4
 
 
@@ -231,19 +231,25 @@ def test_a_model_goes_up_with_tokenizer_and_template_and_without_places(hub, tmp
         (STRANGER, "org/there", "not allowed"),
     ],
 )
-def test_who_may_not_write_is_told_before_the_work(
-    token, name, said, hub, tmp_path, tracecraft, monkeypatch
-):
+def test_who_may_not_write_is_told(token, name, said, hub, monkeypatch):
     hub.repo("dataset", "org/there")
-    folder = folder_of(tmp_path / "mine", {"math": ["a"]})
     monkeypatch.delenv("HF_TOKEN")
     if token is not None:
         monkeypatch.setenv("HF_TOKEN", token)
-    done = tracecraft("push", folder, "--repo", name, code=2)
-    assert said in done.stderr
-    assert "next" in done.stderr or "known" in done.stderr
-    assert (token or "hf_") not in done.stderr
-    assert hub.count("POST", "commit|lfs") == 0
+    with pytest.raises(UsageError, match=said) as error:
+        ready(name, "dataset")
+    assert "  next   " in str(error.value) or "  known: " in str(error.value)
+    assert (token or "hf_") not in str(error.value)
+    assert set(hub.repos) == {("dataset", "org/there")}
+
+
+def test_nothing_is_made_where_nothing_may_be_sent(hub, tmp_path, tracecraft, monkeypatch):
+    folder = folder_of(tmp_path / "mine", {"math": ["a"]})
+    (folder / "math/broken.parquet").write_bytes(b"no rows to be read here")
+    monkeypatch.setenv("HF_TOKEN", READER)
+    done = tracecraft("push", folder, "--repo", "org/set", code=2)
+    assert "may only read" in done.stderr
+    assert READER not in done.stderr
 
 
 def test_private_data_does_not_go_into_a_public_repository(hub, tmp_path):
@@ -253,11 +259,15 @@ def test_private_data_does_not_go_into_a_public_repository(hub, tmp_path):
 
 
 @pytest.mark.parametrize("repo", ["set", "org/", "org/a/b", "org/a b", "org/a--b", "../x"])
-def test_a_name_that_the_hub_does_not_take_is_refused(repo, tmp_path, tracecraft):
-    folder = folder_of(tmp_path / "mine", {"math": ["a"]})
-    assert "org/name" in tracecraft("push", folder, "--repo", repo, code=2).stderr
-    with pytest.raises(UsageError, match="repo"):
+def test_a_name_that_the_hub_does_not_take_is_refused(repo):
+    with pytest.raises(UsageError, match="org/name"):
         Release.bind({"repo": repo, "data": ["dataset"]}, "r.yaml: publish")
+
+
+def test_a_push_to_no_place_is_refused(tmp_path, tracecraft):
+    folder = folder_of(tmp_path / "mine", {"math": ["a"]})
+    assert "org/name" in tracecraft("push", folder, "--repo", "set", code=2).stderr
+    assert "--repo is missing" in tracecraft("push", folder, code=2).stderr
 
 
 def test_a_folder_with_neither_rows_nor_weights_is_refused(tmp_path):

@@ -89,7 +89,7 @@ def test_a_hub_that_stays_down_is_an_error_that_says_to_push_again(
     assert hub.sent("PUT", "/lfs/") == before, "what was uploaded is kept"
 
 
-@pytest.mark.parametrize("where", ["/lfs/", "commit/main"])
+@pytest.mark.parametrize("where", ["/lfs/", pytest.param("commit/main", marks=pytest.mark.slow)])
 def test_a_kill_in_the_middle_leaves_nothing_half_published(where, hub, tmp_path, bundle):
     method = "PUT" if where == "/lfs/" else "POST"
     command = [sys.executable, "-m", "tracecraft", "push", tmp_path / "mine", "--repo", "org/set"]

@@ -56,6 +56,12 @@ def model_card(model: Model) -> Card:
         _merges(model),
         _branches(model),
         _lineage(model),
+        [
+            "## Licence",
+            "",
+            "What the backbone and the sources of its data ask for holds; it is not decided here."
+            " Put `license:` into the header above: it stays.",
+        ],
         _load(model),
     ]
     return Card(_header(model), "\n\n".join("\n".join(lines) for lines in sections if lines))
@@ -83,7 +89,8 @@ def _opening(model: Model) -> list[str]:
     size = sum(path.stat().st_size for path in model.folder.glob("*.safetensors"))
     made = versions(model.links)
     by = f" Made by tracecraft {', '.join(f'`{one}`' for one in made)}." if made else ""
-    return [f"`{architecture}`, {dtype}, {size / 1e9:,.3f} GB of weights.{by}"]
+    weights = f"{size / 1e9:,.2f} GB" if size > 1e8 else f"{size / 1e6:,.2f} MB"
+    return [f"`{architecture}`, {dtype}, {weights} of weights.{by}"]
 
 
 def _json(path: Path) -> dict[str, Any]:
