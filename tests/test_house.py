@@ -44,7 +44,9 @@ LODGERS = {
 HEAVY = LODGERS.keys() - {"rich", "typer"}
 """Never imported before the function that needs it runs."""
 WRITERS = {"store", "history", "segment", "publish", "merge", "cli"} | {
+    "curate/bands",  # keys beyond memory, in the scratch folder
     "curate/benchmarks",  # packs the benchmarks' statements into one file
+    "curate/lines",  # large files of lines, copied without a table between
     "train/trl",  # the log of its workers
     "evaluate/leaks",  # a job fills its folder
     "evaluate/score",

@@ -130,57 +130,73 @@ def key_number(p, q, names, borders):
     return -1
 
 
+@inlined
+def blanks_end(p, end):
+    while p < end and blank(load8(p)):
+        p += u64(1)
+    return p
+
+
+@compiled
+def key(p, end, names, borders):
+    """Behind a key and its colon, and which of the names it is; 0 if this reader cannot tell."""
+    q, escaped = text_end(p + u64(1), end)
+    if q == 0 or escaped:
+        return u64(0), -1
+    colon = blanks_end(q + u64(1), end)
+    if colon >= end or load8(colon) != 58:
+        return u64(0), -1
+    return colon + u64(1), key_number(p + u64(1), q, names, borders)
+
+
+@compiled
+def leaf(p, end):
+    """Behind a value that holds no other, and its kind; 0 if it is none."""
+    c = load8(p)
+    if c == 34:
+        q, escaped = text_end(p + u64(1), end)
+        return q + u64(q != 0), ESCAPED if escaped else PLAIN
+    q = scalar_end(p)
+    return u64(0) if q > end else q, NULL if c == 110 else OTHER
+
+
+@inlined
+def closes(c, state, depth, objects):
+    """Whether a byte ends the innermost object or list."""
+    if state == AFTER:
+        return depth > 0 and c == (125 if objects & u64(1) else 93)
+    return (state == FIRST_KEY and c == 125) or (state == FIRST_VALUE and c == 93)
+
+
 @compiled
 def row(p, end, names, borders, at, sizes, kinds):
     """One line of one object: whether it is plainly right. Its columns' places are filled in."""
-    for n in range(kinds.shape[0]):
-        kinds[n] = ABSENT
+    kinds[:] = ABSENT
     depth, objects, state, name = 0, u64(0), VALUE, -1
     start = p
     while True:
-        while p < end and blank(load8(p)):
-            p += u64(1)
+        p = blanks_end(p, end)
         if p >= end:
             return depth == 0 and state == AFTER
-        c = load8(p)
-        ended, kind = False, OTHER
-        if state in (FIRST_KEY, KEY):
-            if c == 125 and state == FIRST_KEY:
-                ended = True
-            elif c == 34:
-                q, escaped = text_end(p + u64(1), end)
-                if q == 0 or escaped:
-                    return False
-                if depth == 1:
-                    name = key_number(p + u64(1), q, names, borders)
-                p = q + u64(1)
-                while p < end and blank(load8(p)):
-                    p += u64(1)
-                if p >= end or load8(p) != 58:
-                    return False
-                p += u64(1)
-                state = VALUE
-                continue
-            else:
-                return False
-        elif state == AFTER:
-            inside = objects & u64(1)
-            if depth == 0:
-                return False
-            if c == 44:
-                p += u64(1)
-                state = KEY if inside else VALUE
-                continue
-            ended = (c == 125 and inside == 1) or (c == 93 and inside == 0)
-            if not ended:
-                return False
-        elif c == 93 and state == FIRST_VALUE:
-            ended = True
-        if ended:
+        c, kind = load8(p), OTHER
+        if closes(c, state, depth, objects):
             p += u64(1)
             depth -= 1
             objects >>= u64(1)
             state = AFTER
+        elif state in (FIRST_KEY, KEY):
+            p, number = key(p, end, names, borders) if c == 34 else (u64(0), -1)
+            if p == 0:
+                return False
+            name = number if depth == 1 else name
+            state = VALUE
+            continue
+        elif state == AFTER:
+            if c != 44 or depth == 0:
+                return False
+            p += u64(1)
+            state = KEY if objects & u64(1) else VALUE
+            continue
         else:  # a value begins
             if depth == 1:
                 start = p
@@ -194,15 +210,8 @@ def row(p, end, names, borders, at, sizes, kinds):
                 continue
             if depth == 0:
                 return False
-            if c == 34:
-                q, escaped = text_end(p + u64(1), end)
-                kind = ESCAPED if escaped else PLAIN
-                p = q + u64(1)
-            else:
-                q = scalar_end(p)
-                kind = NULL if c == 110 else OTHER
-                p = q
-            if q == 0 or p > end:
+            p, kind = leaf(p, end)
+            if p == 0:
                 return False
             state = AFTER
         if depth == 1 and name >= 0:
@@ -229,9 +238,7 @@ def scan(base, size, names, borders, begins, spans, states, at, sizes, kinds):
                 break
             end += u64(64)
         end = min(end, stop)
-        q = p
-        while q < end and blank(load8(q)):
-            q += u64(1)
+        q = blanks_end(p, end)
         if q < end:
             begins[rows], spans[rows] = p, np.int64(end - p)
             right = row(q, end, names, borders, at[rows], sizes[rows], kinds[rows])

@@ -5,6 +5,7 @@ FIPS 180-4 gives the function; its rounds are unrolled over vectors of sixteen 3
 """
 # mypy: disable-error-code="no-untyped-def"
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,27 @@ def _turned(builder: Any, rows: list[Any]) -> list[Any]:
     return rows
 
 
+def _rounds(builder: Any, w: list[Any], first: list[Any], rotated: Callable[..., Any]) -> list[Any]:
+    """The state after the eighty rounds; `w` holds the sixteen words of the block."""
+    a, b, c, d, e = first
+    for t in range(80):
+        if t >= 16:
+            x = builder.xor(builder.xor(w[(t - 3) % 16], w[(t - 8) % 16]), w[(t - 14) % 16])
+            w[t % 16] = rotated(builder.xor(x, w[t % 16]), 1)
+        if t < 20:
+            f = builder.xor(d, builder.and_(b, builder.xor(c, d)))
+        elif 40 <= t < 60:
+            f = builder.or_(builder.and_(b, c), builder.and_(d, builder.or_(b, c)))
+        else:
+            f = builder.xor(builder.xor(b, c), d)
+        added = builder.add(
+            builder.add(e, ir.Constant(_WORDS, [_ROUNDS[t // 20]] * LANES)), w[t % 16]
+        )
+        total = builder.add(rotated(a, 5), builder.add(f, added))
+        a, b, c, d, e = total, a, rotated(b, 30), c, d
+    return [a, b, c, d, e]
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def compress(typing: Any, places: Any, lefts: Any, bits: Any, state: Any) -> Any:
     """One block of sixteen messages into their five words of state.
@@ -112,21 +134,7 @@ def compress(typing: Any, places: Any, lefts: Any, bits: Any, state: Any) -> Any
         w = [builder.call(swap, [row]) for row in rows]
         w[15] = builder.or_(w[15], read(given[2], 0))
         first = [read(given[3], k) for k in range(5)]
-        a, b, c, d, e = first
-        for t in range(80):
-            if t >= 16:
-                x = builder.xor(builder.xor(w[(t - 3) % 16], w[(t - 8) % 16]), w[(t - 14) % 16])
-                w[t % 16] = rotated(builder.xor(x, w[t % 16]), 1)
-            if t < 20:
-                f = builder.xor(d, builder.and_(b, builder.xor(c, d)))
-            elif 40 <= t < 60:
-                f = builder.or_(builder.and_(b, c), builder.and_(d, builder.or_(b, c)))
-            else:
-                f = builder.xor(builder.xor(b, c), d)
-            added = builder.add(builder.add(e, all_lanes(_ROUNDS[t // 20])), w[t % 16])
-            total = builder.add(rotated(a, 5), builder.add(f, added))
-            a, b, c, d, e = total, a, rotated(b, 30), c, d
-        for k, value in enumerate((a, b, c, d, e)):
+        for k, value in enumerate(_rounds(builder, w, first, rotated)):
             at = place(given[3], k, _WORDS, 4 * LANES)
             builder.store(builder.add(first[k], value), at).align = 4
         return context.get_dummy_value()
