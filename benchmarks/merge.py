@@ -168,6 +168,7 @@ def measure(command: list[str], out: Path, rounds: int) -> Cost:
         cost = Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
         warm = rounds == 0 or _ > 0
         best = min(best, cost, key=lambda c: c.wall) if warm else best
+    print(f"{out.name}: {best}", file=sys.stderr)
     return best
 
 
