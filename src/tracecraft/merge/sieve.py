@@ -67,6 +67,52 @@ def _blend(codes: Any, base: Any, other: Any, last: Any, out: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _look(
+    base: Any,
+    other: Any,
+    codes: Any,
+    sb: Any,
+    so: Any,
+    k: Any,
+    words: Any,
+    low: Any,
+    high: Any,
+    out: Any,
+    below: Any,
+    first: Any,
+    found: Any,
+    score: Any,
+    place: Any,
+) -> Any:
+    """What `sift` does with the scores of one chunk whose bytes in `words` are marked."""
+    l0, l1, l2, last = code(low[0]), code(low[1]), code(low[2]), code(high[3])
+    taken, moved = np.int64(0), 0.0
+    for g in range((codes.shape[0] + 7) >> 3):
+        word = words[g]
+        while word != 0:
+            i = 8 * g + np.int64(first_byte(word))
+            word &= word - np.uint64(1)
+            c, d = codes[i], value(other[i], so) - value(base[i], sb)
+            v = F32(abs(d) * k)
+            below[0] += np.int64((c >= l0) & (v < low[0]))
+            below[1] += np.int64((c >= l1) & (v < low[1]))
+            below[2] += np.int64((c >= l2) & (v < low[2]))
+            if out.shape[0] > 0 and v >= high[3] and c <= last:
+                out[i] = other[i]
+                taken += 1
+                moved += np.float64(d) * np.float64(d)
+            for j in range(4):
+                if low[j] <= v < high[j]:
+                    at = found[j]
+                    if at < score.shape[1]:
+                        score[j, at] = v
+                        if j == 3:
+                            place[at] = first + i
+                    found[j] = at + 1
+    return taken, moved
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def sift(
     base: Any,
     other: Any,
@@ -90,7 +136,7 @@ def sift(
     how many were inside each; past the end of a row of `score` they are counted alone. Gives how
     many were taken, and their sum of d^2.
     """
-    n, room = base.shape[1], score.shape[1]
+    n = base.shape[1]
     codes = np.empty(min(n, CHUNK), np.uint16)
     hit = np.zeros((len(codes) + 7) & ~7, np.uint8)
     words = hit.view(np.uint64)
@@ -109,28 +155,12 @@ def sift(
             below[0] += np.int64(c0)
             below[1] += np.int64(c1)
             below[2] += np.int64(c2)
+            o = out[r, s:e] if choosing else a[:0]
             if choosing:
-                taken += np.int64(_blend(c, a, b, last, out[r, s:e]))
-            for g in range((e - s + 7) >> 3):
-                word = words[g]
-                while word != 0:
-                    i = 8 * g + np.int64(first_byte(word))
-                    word &= word - np.uint64(1)
-                    d = value(b[i], so) - value(a[i], sb)
-                    v = F32(abs(d) * k)
-                    below[0] += np.int64((c[i] >= l0) & (v < low[0]))
-                    below[1] += np.int64((c[i] >= l1) & (v < low[1]))
-                    below[2] += np.int64((c[i] >= l2) & (v < low[2]))
-                    if choosing and v >= high[3] and c[i] <= last:
-                        out[r, s + i] = b[i]
-                        taken += 1
-                        moved += np.float64(d) * np.float64(d)
-                    for j in range(4):
-                        if low[j] <= v < high[j]:
-                            at = found[j]
-                            if at < room:
-                                score[j, at] = v
-                                if j == 3:
-                                    place[at] = r * n + s + i
-                            found[j] = at + 1
+                taken += np.int64(_blend(c, a, b, last, o))
+            more, far = _look(
+                a, b, c, sb, so, k, words, low, high, o, below, r * n + s, found, score, place
+            )
+            taken += more
+            moved += far
     return taken, moved
