@@ -86,3 +86,30 @@ stages:
     assert "problems/train-00000-of-00001.parquet" in hub.repos["dataset", "org/code"].files
     told = json.loads(tracecraft("verify", "hub:org/code", "--json").stdout)
     assert (told["compared"], told["same"]) == (2, 2)
+
+
+def test_who_judged_which_rows_is_told_where_several_did(hub, workshop, tmp_path):
+    import tracecraft as tc
+    from tracecraft.cli.again import groups
+    from tracecraft.publish.card_facts import lineage
+    from tracecraft.publish.hub import push, ready
+    from tracecraft.publish.hub_bundle import Origin, dataset_bundle
+    from tracecraft.publish.hub_stored import Stored
+
+    recipe = workshop / "recipes/smoke.yaml"
+    recipe.write_text(
+        recipe.read_text()
+        + "  - {name: mild, use: verify, from: traces, verifier: {use: math, policy: lenient}}\n"
+        + "  - {name: other, use: write, from: [examples, mild]}\n"
+    )
+    run = tc.run(tc.plan(tc.load_recipe(recipe), tmp_path / "runs"))
+    names = ("dataset", "other")
+    origin = Origin(tuple(lineage(run.steps, names)), {}, names)
+    ready("org/two", "dataset")
+    homes = [run.output(name) for name in names]
+    push(dataset_bundle("org/two", homes, tmp_path / "made", origin=origin))
+    stored = Stored.at(Path("hub:org/two"))
+    rows = pl.concat([pl.read_parquet(file) for file in stored.files])
+    assert rows["judged_by"].to_list() == ["judged"] * 8 + ["mild"] * 8
+    asked = groups(stored.verifiers, rows)
+    assert [(one["policy"], mask.sum()) for one, mask in asked] == [("strict", 8), ("lenient", 8)]

@@ -1,6 +1,6 @@
 """`verify` on rows that hold verdicts already: does it come to the same?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import typer
 from tracecraft.cli.app import stderr
 from tracecraft.cli.show import print_json
 from tracecraft.errors import UsageError
+from tracecraft.publish.parquet_parts import JUDGE
 
 OUTCOME = "outcome"
 SHOWN = 20
@@ -32,23 +33,30 @@ class Difference:
     """The reason of the one that is given now."""
 
 
-def groups(verifiers: Sequence[Options], table: pl.DataFrame) -> list[tuple[Options, pl.Series]]:
-    """Whom to ask about which rows: all of one mind, or by the stored `verifier`.
+def groups(
+    verifiers: Mapping[str, Options], table: pl.DataFrame
+) -> list[tuple[Options, pl.Series]]:
+    """Whom to ask about which rows: all of one mind, else by the step that judged a row.
 
     Raises:
         UsageError: it is not clear who judged some rows.
     """
-    everything = pl.Series([True] * table.height)
-    if len(verifiers) == 1:
-        return [(verifiers[0], everything)]
-    names = [str(one.get("use")) for one in verifiers]
+    distinct = list[Options]()
+    for one in verifiers.values():
+        distinct += [] if one in distinct else [one]
+    if len(distinct) == 1:
+        return [(distinct[0], pl.Series([True] * table.height))]
+    if JUDGE in table.columns:
+        steps = {name: one for name, one in verifiers.items() if name in table[JUDGE].unique()}
+        return [(one, table[JUDGE] == name) for name, one in steps.items()]
+    names = [str(one.get("use")) for one in distinct]
     if len(set(names)) < len(names) or "verifier" not in table.columns:
         raise UsageError(
             "verify: these rows were judged under different options"
-            f" ({'; '.join(map(str, verifiers))})\n  next   choose with --use and --set"
+            f" ({'; '.join(map(str, distinct))})\n  next   choose with --use and --set"
         )
     by = table["verifier"].cast(pl.String).str.split("@").list.first()
-    return [(one, by == name) for one, name in zip(verifiers, names, strict=True)]
+    return [(one, by == name) for one, name in zip(distinct, names, strict=True)]
 
 
 def with_problems(rows: pl.DataFrame, files: Sequence[Path]) -> pl.DataFrame:

@@ -92,11 +92,12 @@ def verify(
 
     places = [Stored.at(path) for path in files]
     files = [file for place in places for file in place.files]
-    known = [one for place in places for one in place.verifiers]
+    known = {name: one for place in places for name, one in place.verifiers.items()}
     table = _read(files, mapping)
     if out is None and again.OUTCOME not in table.columns:
         raise UsageError("verify: --out is missing, and the rows hold no verdicts to try again")
-    asked = again.groups([{"use": use}] if use else known or [{"use": "auto"}], table)
+    said = {"": {"use": use or "auto"}}
+    asked = again.groups(said if use or not known else known, table)
     stages = [_stage({"use": "verify", "verifier": dict(one)}, options) for one, _ in asked]
     ours = _as_ours(table, mapping, ("answer", "response"), files)
     ours = again.with_problems(ours, [file for place in places for file in place.problems])

@@ -128,7 +128,7 @@ def _of_step(
     private: bool,
     dataset: str | None = None,
 ) -> Order:
-    origin = Origin(tuple(lineage(run.steps, names)), recipe)
+    origin = Origin(tuple(lineage(run.steps, names)), recipe, names)
     steps = [run.step(name) for name in names]
     folders = [step.home / "output" if step.kind == "job" else step.home for step in steps]
     if len(folders) == 1 and is_model(folders[0]):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,8 @@ class Origin:
     links: tuple[Link, ...] = ()
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """The run's `recipe.yaml`."""
+    names: tuple[str, ...] = ()
+    """The steps whose output the folders are, in their order."""
 
     @property
     def told(self) -> tuple[dict[str, Any], ...]:
@@ -61,7 +63,8 @@ def dataset_bundle(
         DataError: a folder holds no dataset, or rows that do not go together.
     """
     origin = origin or Origin()
-    parts = joined([part for folder in folders for part in parts_of(folder)])
+    found = [parts_of(folder) for folder in folders]
+    parts = joined([part for some in _judged(found, origin) for part in some])
     parts += _problems(parts, origin.links)
     write = write_parquet if layout == "parquet" else write_arrow
     written = tuple(write(part, into, told) for part in parts)
@@ -80,6 +83,34 @@ def _not_empty(written: Sequence[Written], folders: Sequence[Path]) -> None:
             f"{', '.join(map(str, folders))}: holds no rows"
             "\n  next   look with `tracecraft show` at which rule dropped them"
         )
+
+
+def _judged(found: list[list[Part]], origin: Origin) -> list[list[Part]]:
+    """The parts with who judged them, where several did: their options may differ."""
+    judges = [_judge(name, origin.links) for name in origin.names]
+    if len({judge for judge in judges if judge}) < 2:
+        return found
+    return [
+        [
+            replace(part, judges=dict.fromkeys(part.files, judge))
+            if judge and (part.config == RAW or not has_raw)
+            else part
+            for part in parts
+        ]
+        for parts, judge in zip(found, judges, strict=True)
+        for has_raw in [any(part.config == RAW for part in parts)]
+    ]
+
+
+def _judge(name: str, links: Sequence[Link]) -> str | None:
+    """The `verify` step nearest above a step; of a `write` job's inputs, above its last."""
+    known = {link.name: link for link in links}
+    while name in known:
+        if known[name].use == "verify" and not known[name].manifest.identity.get("prefix"):
+            return name
+        inputs = known[name].inputs
+        name = inputs[-1 if known[name].use == "write" else 0] if inputs else ""
+    return None
 
 
 def _problems(parts: Sequence[Part], links: Sequence[Link]) -> list[Part]:

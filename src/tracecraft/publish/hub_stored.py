@@ -26,8 +26,8 @@ class Stored:
     files: list[Path]
     problems: list[Path]
     """Where the columns lie that verifiers joined to the rows."""
-    verifiers: list[dict[str, Any]]
-    """The options of those who judged; empty where nothing says so."""
+    verifiers: dict[str, dict[str, Any]]
+    """Each step that judged, with its verifier's options; empty where nothing says so."""
 
     @classmethod
     def at(cls, path: Path) -> "Stored":
@@ -39,7 +39,7 @@ class Stored:
         text = str(path)
         folder = fetched(text.removeprefix(HUB)) if text.startswith(HUB) else path
         if not (folder / RECORD).is_file():
-            return cls([folder], [], [])
+            return cls([folder], [], {})
         parts = parts_of(folder)
         raw = [p for p in parts if p.config == RAW] or [p for p in parts if _judged(p.files[0])]
         problems = [file for p in parts if p.config == PROBLEMS for file in p.files]
@@ -78,15 +78,18 @@ def _judged(path: Path) -> bool:
         return "outcome" in pa.ipc.open_stream(source).schema.names
 
 
-def _verifiers(record: Path) -> list[dict[str, Any]]:
-    """Of each `verify` step that gave a first opinion, once."""
+def _verifiers(record: Path) -> dict[str, dict[str, Any]]:
+    """Of each `verify` step that gave a first opinion."""
     try:
         steps = json.loads(record.read_text(encoding="utf-8"))["steps"]
-        told = [s["identity"] for s in steps if s["identity"].get("use") == "verify"]
-        asked = [_options(one["verifier"]) for one in told if not one.get("prefix")]
+        told = {step["name"]: step["identity"] for step in steps}
+        return {
+            name: _options(one["verifier"])
+            for name, one in told.items()
+            if one.get("use") == "verify" and not one.get("prefix")
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{record}: is not what a push writes: {error!r}") from None
-    return [one for n, one in enumerate(asked) if one not in asked[:n]]
 
 
 def _options(value: Any) -> Any:

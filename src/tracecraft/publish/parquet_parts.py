@@ -1,8 +1,8 @@
 """The rows that lie in a folder: which configurations it makes, and their tables, file by file."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ SPLITS = ("train", "validation", "test")
 DEFAULT = "default"
 DATA_FOLDER = "data"
 """Where the files of the configuration `default` lie; no configuration may have this name."""
+JUDGE = "judged_by"
+"""The column that names the step of the lineage whose verdicts stand in a row."""
 GROUP_BYTES = 100_000_000
 """Bytes of rows in memory of a row group, `MAX_ROW_GROUP_SIZE` of datasets 5.2: what the hub's
 viewer and a streaming reader hold at once."""
@@ -32,6 +34,8 @@ class Part:
     split: str = SPLITS[0]
     columns: tuple[str, ...] | None = None
     """Which of the columns; None: all."""
+    judges: Mapping[Path, str] = field(default_factory=dict)
+    """Which step judged the rows of a file; where this is said it becomes the column `JUDGE`."""
 
     @property
     def folder(self) -> str:
@@ -109,8 +113,10 @@ def joined(parts: list[Part]) -> list[Part]:
     found: dict[tuple[str, str], Part] = {}
     for part in parts:
         key = (part.config, part.split)
-        before = found[key].files if key in found else ()
-        found[key] = replace(part, files=before + part.files)
+        if key in found:
+            files, judges = found[key].files + part.files, {**found[key].judges, **part.judges}
+            part = replace(part, files=files, judges=judges)
+        found[key] = part
     return sorted(found.values(), key=lambda part: part.config == RAW)  # stable
 
 
@@ -125,6 +131,8 @@ def schema_of(part: Part) -> pa.Schema:
         found = pa.unify_schemas(schemas, promote_options="permissive").remove_metadata()
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise DataError(f"{part.files[0].parent}: {error}") from None
+    if part.judges:
+        found = found.append(pa.field(JUDGE, pa.string()))
     return found if part.columns is None else pa.schema([found.field(c) for c in part.columns])
 
 
@@ -148,6 +156,9 @@ def tables(part: Part, schema: pa.Schema) -> Iterator[pa.Table]:
     held, size = list[pa.Table](), 0
     for path in part.files:
         for batch in _batches(path):
+            if path in part.judges:
+                names = pa.array([part.judges[path]] * batch.num_rows, pa.string())
+                batch = batch.append_column(JUDGE, names)
             table = _fitted(batch, schema)
             rows = max(1, table.num_rows * GROUP_BYTES // max(1, table.nbytes))
             for start in range(0, table.num_rows, rows):
