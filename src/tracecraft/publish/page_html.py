@@ -41,7 +41,7 @@ def tag(_name: str, *children: Child, **attributes: object) -> Html:
         elif value is not None and value is not False:
             words.append(f'{name}="{escape(str(value), quote=True)}"')
     head = " ".join(words)
-    if _name in _VOID:
+    if _name in _VOID and not children:
         return Html(f"<{head}>" if _name in {"br", "input", "link", "meta"} else f"<{head}/>")
     return Html(f"<{head}>{joined(*children)}</{_name}>")
 

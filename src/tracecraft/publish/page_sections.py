@@ -101,7 +101,8 @@ def headline(facts: Facts) -> Html:
     tables = [s for s in facts.stops if s.kind != "job" and s.manifest is not None]
     tables = [s for s in tables if not examined(s, facts.stops)] or tables
     if not tables:
-        return text("Nothing has finished yet.")
+        done = sum(stop.manifest is not None for stop in facts.stops)
+        return text(f"{done} of {_count(len(facts.stops), 'steps')} done.")
     read = {s.inputs[0] for s in tables if s.inputs}
     ends = [s for s in tables if s.name not in read]
     words = _amount([s for s in tables if not s.inputs])
