@@ -104,7 +104,8 @@ def _finish(
         last.update(progress.facts)
         watch.advanced(step, progress)
 
-    desk = Desk(completions=completions, scratch=step.home / "scratch", report=report)
+    spread = fleet.spread if fleet is not None else None
+    desk = Desk(completions, step.home / "scratch", report, spread)
     claims = Claims(plan.store / "claims" / step.home.name)
     try:
         manifest = _do(step, desk, claims, fleet)

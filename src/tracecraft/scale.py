@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,24 @@ class Fleet:
             _Crew(self, step, owed, len(batches), claims, desk).work()
         records = [Record.read(step.home, batch.name) for batch in batches]
         return [record for record in records if record is not None]
+
+    def spread(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """What `work` makes of each item, in their order, by tasks on all nodes; a task whose
+        node is gone is done again.
+        """
+
+        def task(item: Any) -> Any:
+            return work(item)
+
+        remote = self.ray.remote(max_retries=-1, scheduling_strategy="SPREAD")(task)
+        most = 2 * max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        flying: deque[Any] = deque()
+        for item in items:
+            if len(flying) >= most:
+                yield self.ray.get(flying.popleft())
+            flying.append(remote.remote(item))
+        while flying:
+            yield self.ray.get(flying.popleft())
 
     def hands(self, step: Planned, wanted: int) -> list[Callable[[], Any]]:
         """What makes an actor, for each: one a node, or as many as the GPUs of all nodes allow."""

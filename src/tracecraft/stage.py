@@ -5,7 +5,7 @@ moves such rows to the ledger. Hence rows in = rows out + rows dropped, always.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,9 @@ class Desk:
     """A folder for large intermediate files; None: a temporary one of the stage's own."""
     report: Callable[[Progress], None] = lambda progress: None
     """Called as work advances."""
+    spread: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]] | None = None
+    """As `map`, on the machines of a cluster: the function and what it gets and gives are pickled.
+    None: there is this process alone."""
 
 
 class Stage(Plugin, kind="stage"):
