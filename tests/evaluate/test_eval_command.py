@@ -1,12 +1,18 @@
 """`tracecraft eval` from outside: models, recorded answers, tables, gates, exports."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from exam import PROBLEMS, half, right, write_benchmark, write_lines, write_model, wrong
+from typer.testing import CliRunner
 
 from conftest import Tracecraft
+from tracecraft.cli.app import app
+from tracecraft.errors import UsageError
+
+import_module("tracecraft.cli.evaluate")
 
 
 def spec(engine: dict[str, str]) -> str:
@@ -143,11 +149,13 @@ def test_leaks_are_looked_for_in_the_examples_of_a_written_dataset(
     ],
 )
 def test_a_wrong_request_runs_nothing(
-    tmp_path: Path, tracecraft: Tracecraft, arguments: list[str], said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     write_benchmark(tmp_path)
-    done = tracecraft("eval", *arguments, code=2)
-    assert said in done.stderr
+    done = CliRunner().invoke(app, ["eval", *arguments])
+    assert isinstance(done.exception, UsageError), done.output
+    assert said in str(done.exception)
     assert not (tmp_path / "runs/store").exists()
 
 

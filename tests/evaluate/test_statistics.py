@@ -27,7 +27,7 @@ def test_the_sampling_error_is_the_spread_of_evaluations_of_the_same_problems():
 
 
 def test_the_error_over_problems_is_the_spread_of_evaluations_of_other_problems():
-    runs = [drawn(RNG.beta(0.6, 0.4, 30), 4, 1)[0] for _ in range(3_000)]
+    runs = [drawn(RNG.beta(0.6, 0.4, 30), 4, 1)[0] for _ in range(2_000)]
     means = np.array([run.mean() for run in runs])
     told = np.array([average(run).stderr_problem for run in runs])
     assert math.sqrt(np.mean(told**2)) == pytest.approx(means.std(), rel=0.05)
@@ -42,11 +42,11 @@ def test_the_naive_error_is_neither():
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says():
     held = 0
-    for _ in range(2_000):
+    for _ in range(1_000):
         right = drawn(RNG.beta(2, 1, 30), 4, 1)[0]
         made = average(right)
         held += made.low <= 2 / 3 <= made.high
-    assert 0.92 <= held / 2_000 <= 0.98
+    assert 0.92 <= held / 1_000 <= 0.98
 
 
 def test_pass_at_k_is_the_mean_over_all_choices_of_k_samples():
@@ -61,16 +61,16 @@ def test_pass_at_k_is_the_mean_over_all_choices_of_k_samples():
 
 def test_pass_at_k_is_unbiased_where_the_plain_estimate_is_not():
     shares = np.full(40, 0.2)
-    runs = drawn(shares, 8, 1_500)
+    runs = drawn(shares, 8, 600)
     truth = 1 - 0.8**4
     told = np.mean([pass_at(run, 4).value for run in runs])
     plain = np.mean([1 - (1 - run.mean(axis=1)) ** 4 for run in runs])
-    assert told == pytest.approx(truth, abs=0.005)
+    assert told == pytest.approx(truth, abs=0.007)
     assert abs(plain - truth) > 0.015
 
 
 def test_the_sampling_error_of_pass_at_k_is_that_of_repeated_evaluations():
-    runs = drawn(RNG.uniform(0.1, 0.6, 40), 8, 1_500)
+    runs = drawn(RNG.uniform(0.1, 0.6, 40), 8, 500)
     made = [pass_at(run, 4) for run in runs]
     spread = np.std([one.value for one in made])
     assert np.mean([one.stderr for one in made]) == pytest.approx(spread, rel=0.12)
@@ -94,11 +94,11 @@ def test_pairing_takes_out_what_is_hard_for_both():
 
 def test_the_interval_of_a_difference_holds_the_truth_about_as_often_as_it_says():
     held = 0
-    for _ in range(2_000):
+    for _ in range(1_000):
         shares = RNG.beta(1, 1, 30) * 0.9
         made = difference(drawn(shares + 0.1, 8, 1)[0], drawn(shares, 8, 1)[0])
         held += made.low <= 0.1 <= made.high
-    assert 0.93 <= held / 2_000 <= 0.97
+    assert 0.93 <= held / 1_000 <= 0.97
 
 
 @settings(max_examples=30)
