@@ -55,14 +55,25 @@ def spent() -> float:
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def in_ours(program: str, cases: list[tuple[str, str]], solutions: int, workers: int = 1) -> None:
-    def one(_: int) -> None:
-        runs = sandbox.stream(Job("script", program.encode()), [c[0].encode() for c in cases])
-        for ran, (_, wanted) in zip(runs, cases, strict=True):
-            assert compare_text(ran.stdout.decode(), wanted).same, ran
+def judge(sandbox: Sandbox, program: str, cases: list[tuple[str, str]]) -> None:
+    runs = sandbox.stream(Job("script", program.encode()), [c[0].encode() for c in cases])
+    for ran, (_, wanted) in zip(runs, cases, strict=True):
+        assert compare_text(ran.stdout.decode(), wanted).same, ran
 
+
+def in_ours(program: str, cases: list[tuple[str, str]], solutions: int) -> None:
+    with Sandbox(1) as sandbox:
+        for _ in range(solutions):
+            judge(sandbox, program, cases)
+
+
+def seconds_with(workers: int, solutions: int) -> float:
+    """Wall time of a fleet, once all of it stands."""
     with Sandbox(workers) as sandbox, ThreadPoolExecutor(workers) as threads:
-        list(threads.map(one, range(solutions)))
+        for count in (workers, solutions):
+            started = time.perf_counter()
+            list(threads.map(lambda _: judge(sandbox, SUM, SUMS), range(count)))
+        return time.perf_counter() - started
 
 
 def in_processes(prefix: list[str]) -> Callable[[str, list[tuple[str, str]], int], None]:
@@ -98,7 +109,7 @@ def bubblewrap() -> list[str]:
 def main() -> None:
     solutions = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     print(describe(), f"\nload {os.getloadavg()[0]:.1f}, {len(os.sched_getaffinity(0))} cores\n")
-    ways = {"tracecraft": in_ours}
+    ways: dict[str, Callable[[str, list[tuple[str, str]], int], None]] = {"tracecraft": in_ours}
     if shutil.which("bwrap"):
         ways["bubblewrap"] = in_processes(bubblewrap())
     ways["bare python"] = in_processes([])
@@ -116,9 +127,7 @@ def main() -> None:
     print(f"\n{'workers':32}{'wall s':>14}{'solutions/s':>12}")
     cores = len(os.sched_getaffinity(0))
     for workers in sorted({1, cores}):
-        started = time.perf_counter()
-        in_ours(SUM, SUMS, solutions * workers, workers)
-        took = time.perf_counter() - started
+        took = seconds_with(workers, solutions * workers)
         print(f"{workers:<32}{took:14.2f}{solutions * workers / took:12.1f}")
 
 

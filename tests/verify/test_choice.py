@@ -6,7 +6,7 @@ JEE, and the traps that graders are known for.
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracecraft.verify.choice import Choice
@@ -55,6 +55,7 @@ def test_two_options_of_one_text_are_no_reference() -> None:
     assert Choice().judge(problem, "Answer: A").outcome == "unverifiable"
 
 
+@settings(deadline=None)
 @given(st.permutations(["force", "energy", "power", "work"]), st.integers(0, 3))
 def test_letter_and_text_agree_under_every_order_of_the_options(
     order: list[str], right: int
@@ -65,12 +66,14 @@ def test_letter_and_text_agree_under_every_order_of_the_options(
     assert Choice().judge(problem, f"The answer is {order[right]}.").outcome == "correct"
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="abcdefghij .,;:()\n*", max_size=300))
 def test_small_letters_in_prose_are_no_choice_without_an_announcement(text: str) -> None:
     read = chosen_letters("we see that " + text + " and nothing else follows here")
     assert read is None or "(" in text
 
 
+@settings(deadline=None)
 @given(st.text(max_size=400))
 def test_no_response_makes_it_raise(text: str) -> None:
     assert Choice().judge({"answer": "B"}, text).outcome in {"correct", "incorrect", "unverifiable"}

@@ -4,7 +4,7 @@ import math
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracecraft.verify.code_compare import compare_text, compare_value
@@ -93,6 +93,7 @@ PLAIN = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(PLAIN)
 def test_values_come_back_as_they_were(value: object) -> None:
     back = decode(encode(value))
@@ -100,6 +101,7 @@ def test_values_come_back_as_they_were(value: object) -> None:
     assert type(back) is type(value)
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers() | st.text()) | st.frozensets(st.tuples(st.integers(), st.text())))
 def test_sets_come_back_as_they_were(value: object) -> None:
     assert decode(encode(value)) == value
@@ -114,6 +116,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_a_forged_text_is_a_value_or_is_refused(text: object) -> None:
     with suppress(Undecodable):

@@ -1,7 +1,7 @@
 """Which program a response hands over."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracecraft.verify.code_extract import extract
@@ -81,6 +81,7 @@ def test_files_are_named_by_their_heading_or_their_fence() -> None:
     assert found.files == {"geometry.py": "a = 1\n", "shapes.py": "b = 2\n"}
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("`~ \npython<>think/:defx()"), max_size=300))
 def test_no_response_breaks_it(response: str) -> None:
     for language in ("python", "cpp"):

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracecraft.verify import judge_answer
@@ -50,6 +50,7 @@ def test_a_strict_policy_grants_no_convention_but_the_same_values():
     assert judge_answer("0.5", r"\boxed{50\%}", policy="strict").outcome == "correct"
 
 
+@settings(deadline=None)
 @given(st.integers(), st.integers(min_value=1, max_value=9_999))
 def test_a_number_equals_itself_in_every_dress_and_no_other(number: int, step: int):
     dresses = (f"{number:,}", f"{number}.0", f"${number}$", rf"\text{{{number}}}", f"+{number}")
@@ -58,12 +59,14 @@ def test_a_number_equals_itself_in_every_dress_and_no_other(number: int, step: i
         assert decided(str(number + step), dress).holds is False, dress
 
 
+@settings(deadline=None)
 @given(st.integers(-99, 99), st.integers(1, 99), st.integers(-99, 99), st.integers(1, 99))
 def test_two_fractions_are_equal_exactly_if_they_are(a: int, b: int, c: int, d: int):
     ruling = decided(rf"\frac{{{a}}}{{{b}}}", f"{c}/{d}")
     assert ruling.holds is (a * d == b * c) or (not ruling.holds and a * d != b * c)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_no_text_whatever_raises_in_the_quick_readings(reference: str, answer: str):
     decided(reference, answer)
@@ -75,6 +78,7 @@ PIECES = (
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES.split()), max_size=14))
 def test_no_heap_of_tokens_raises_in_the_quick_readings(heap: list[str]):
     text = " ".join(heap)

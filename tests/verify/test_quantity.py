@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracecraft.verify.amounts import amount
@@ -58,6 +58,7 @@ def test_known_units_ask_no_worker() -> None:
     assert not isinstance(Quantity().glance({"answer": "3 km"}, "3000 m"), Doubt)
 
 
+@settings(deadline=None)
 @given(
     st.fractions(min_value=Fraction(1, 1000), max_value=1000, max_denominator=1000),
     st.sampled_from(["m", "J", "W", "Pa", "g", "V", "mol", "eV"]),
@@ -77,11 +78,13 @@ def test_a_prefix_moves_the_point_and_nothing_else(
     assert reference.value == Fraction(digits)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_no_pair_makes_a_glance_raise(reference: str, response: str) -> None:
     Quantity().glance({"answer": reference}, response)
 
 
+@settings(deadline=None)
 @given(st.floats(min_value=1e-30, max_value=1e30, allow_nan=False))
 def test_the_sign_always_matters(value: float) -> None:
     verdict = Quantity().glance({"answer": f"{value:e} J"}, f"-{value:e} J")
