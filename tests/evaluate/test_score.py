@@ -155,6 +155,7 @@ def test_a_gate_that_holds_not_leaves_the_scores_and_says_by_how_much(tmp_path: 
         ({"metric": "avg", "at_least": 1}, "BENCHMARK.METRIC"),
         ({"metric": "aime.avg@4", "at_least": 1}, "'aime' is not evaluated"),
         ({"metric": "sums.avg@4", "at_least": 1, "model": "c"}, "no model 'c'"),
+        ({"metric": "contamination", "at_most": 0}, "not known what 'm' was trained on"),
         ({"metric": "sums.avg@4", "atleast": 1}, "did you mean 'at_least'"),
     ],
 )

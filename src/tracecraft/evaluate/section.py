@@ -112,7 +112,8 @@ def lowered(
             answers.append((benchmark.name, model))
     _scores(made, answers, benchmarks, trained_on or {})
     if gates:
-        told = [_addressed(gate, answers, where) for gate in Gate.bind(gates, f"{where}gates")]
+        bound = Gate.bind(gates, f"{where}gates")
+        told = [_addressed(gate, answers, trained_on or {}, where) for gate in bound]
         made.stages.append({"name": GATES, "use": "gate", "from": [SCORES], "gates": told})
     return made
 
@@ -136,7 +137,12 @@ def prepared(entry: Any, path: Path | None = None) -> tuple[str, Lowered]:
     return benchmark.name, made
 
 
-def _addressed(gate: Gate, answers: Sequence[tuple[str, str]], where: str) -> dict[str, Any]:
+def _addressed(
+    gate: Gate,
+    answers: Sequence[tuple[str, str]],
+    trained_on: Mapping[str, Sequence[str | Path]],
+    where: str,
+) -> dict[str, Any]:
     """The gate with the model it is about: of those that are evaluated, the last one."""
     name = gate.metric.partition(".")[0]
     about = [model for benchmark, model in answers if name in (benchmark, CONTAMINATION)]
@@ -146,7 +152,13 @@ def _addressed(gate: Gate, answers: Sequence[tuple[str, str]], where: str) -> di
     if gate.model is not None and gate.model not in about:
         hint = did_you_mean(gate.model, about)
         raise RecipeError(f"{where}gates: {gate.metric}: no model {gate.model!r}{hint}")
-    return {**gate.model_dump(exclude_none=True), "model": gate.model or about[-1]}
+    model = gate.model or about[-1]
+    if gate.metric.endswith(CONTAMINATION) and not trained_on.get(model):
+        raise RecipeError(
+            f"{where}gates: {gate.metric}: it is not known what {model!r} was trained on"
+            "\n  next   name a model that the recipe trains, or say --trained-on"
+        )
+    return {**gate.model_dump(exclude_none=True), "model": model}
 
 
 def _facts(benchmark: Benchmark, one: Evaluation, spot: str) -> dict[str, Any]:
