@@ -83,7 +83,7 @@ def scored(plan: Plan, problems: pl.LazyFrame) -> Rights:
 
 
 def costs(plan: Plan) -> dict[str, dict[str, float]]:
-    """Optimizer steps and CPU seconds of each training; seconds of each merge and what it needs."""
+    """Steps and CPU seconds of each training; seconds of each merge with those that it needs."""
     told: dict[str, dict[str, float]] = {}
     for name in models(plan):
         manifest = Manifest.read(plan[name].home)
@@ -91,7 +91,8 @@ def costs(plan: Plan) -> dict[str, dict[str, float]]:
             history = json.loads((plan[name].home / "output/branch.json").read_bytes())["history"]
             told[name] = {"steps": len(history), "cpu": float(manifest.facts["cpu seconds"])}
         else:
-            told[name] = {"merge": manifest.seconds}
+            needed = (one for one in plan.until(name).steps if one.spec.part.use == "merge")
+            told[name] = {"merge": sum(Manifest.read(one.home).seconds for one in needed)}
     return told
 
 
