@@ -72,9 +72,11 @@ PYTHON_ERRORS = {
 """What Python's own protocols ask for: look-up of names and items, encoders, pydantic."""
 SYSTEM_ERRORS = {
     "cli": {"Exit"},
+    "distill": {"StopIteration"},
     "verify": {"OSError", "PermissionError", "AssertionError"},
 }
-"""What a room says in another's words: typer's; the kernel's and pytest's, inside the sandbox."""
+"""What a room says in another's words: typer's; an iterator's; the kernel's and pytest's, inside
+the sandbox."""
 ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type)} | PYTHON_ERRORS
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

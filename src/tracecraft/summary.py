@@ -9,6 +9,9 @@ import polars as pl
 from tracecraft.history import Run, Step
 from tracecraft.store import OUTPUT, Dataset, Manifest
 
+EVALUATION = "eval."
+"""How the steps begin that the section `evaluate` stands for; what a run made is counted apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -72,11 +75,12 @@ def summarize(run: Run) -> Summary:
     manifests = {step.name: Manifest.read(step.home) for step in run.steps}
     funnel = [_line(step, manifests[step.name]) for step in run.steps]
     tables = [step for step in run.steps if step.kind != "job"]
-    traces = [s for s in tables if s.use in {"generate", "traces"}]
-    judged = [s for s in tables if s.use == "verify"]
+    made = [step for step in tables if not step.name.startswith(EVALUATION)] or tables
+    traces = [s for s in made if s.use in {"generate", "traces"}]
+    judged = [s for s in made if s.use == "verify" and not manifests[s.name].identity["prefix"]]
     tokens = _tokens([Dataset.open(s.home) for s in traces])
     verdicts = _verdicts([Dataset.open(s.home) for s in judged])
-    last = Dataset.open(tables[-1].home)
+    last = Dataset.open(made[-1].home)
     return Summary(
         run=run.folder.name,
         funnel=funnel,
