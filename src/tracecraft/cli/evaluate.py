@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import polars as pl
 import typer
@@ -14,6 +14,9 @@ from tracecraft import yaml
 from tracecraft.cli.app import RUNS, AsJson, Limit, StoreFolder, app, stderr
 from tracecraft.cli.scores import export, show_scores, show_table
 from tracecraft.errors import DataError, GateFailed, StageError, UsageError
+
+if TYPE_CHECKING:
+    from tracecraft.evaluate.section import Lowered
 
 PLACE = Path("eval")
 """The recipe that a command line stands for; it lies nowhere."""
@@ -209,11 +212,14 @@ def _problems(entry: dict[str, Any], store: Path, limit: int | None) -> pl.DataF
     from tracecraft.run import run
 
     name, made = prepared(entry, PLACE)
-    recipe = build({"name": PLACE.name, "inputs": made.inputs, "stages": made.stages}, PLACE)
-    if limit is not None:
-        mapping = {"name": PLACE.name, "inputs": made.inputs, "stages": made.stages}
-        recipe = build({**mapping, "limit": limit}, PLACE)
+    recipe = build(_mapping(made, limit), PLACE)
     return run(plan(recipe, store))[f"eval.{name}.problems"].scan().collect()
+
+
+def _mapping(made: "Lowered", limit: int | None) -> dict[str, Any]:
+    """The recipe that lowered sections make."""
+    mapping = {"name": PLACE.name, "inputs": made.inputs, "stages": made.stages}
+    return mapping if limit is None else {**mapping, "limit": limit}
 
 
 def _trained(texts: list[str], models: Mapping[str, Any], store: Path) -> dict[str, Any]:
@@ -266,10 +272,7 @@ def _carry_out(
     made = lowered(
         asked.entries, asked.models, path=PLACE, trained_on=asked.trained_on, gates=asked.gates
     )
-    mapping: dict[str, Any] = {"name": "eval", "inputs": made.inputs, "stages": made.stages}
-    if limit is not None:
-        mapping["limit"] = limit
-    planned = plan(build(mapping, PLACE), store)
+    planned = plan(build(_mapping(made, limit), PLACE), store)
     scores = planned[SCORES].home / "output"
     with Watch(stderr, as_json=as_json) as watch:
         try:
