@@ -26,9 +26,10 @@ name: many
 inputs: {problems: {use: files, path: problems.jsonl, domain: math}}
 stages:
   - {name: clean,  use: normalize, from: problems, domain: math}
+  - {name: unique, use: dedupe, from: clean, threshold: 0.99}
   - name: traces
     use: generate
-    from: clean
+    from: unique
     engine: {use: replay, path: said.jsonl, seconds: SECONDS}
   - {name: judged, use: verify, from: traces, verifier: {use: math}, workers: 1}
 """
@@ -139,7 +140,7 @@ def test_a_node_that_leaves_and_a_driver_that_dies_change_nothing(nodes, tmp_pat
 
 def test_what_stops_a_stage_is_told_as_anywhere_else(nodes, tmp_path):
     path = recipe(tmp_path, 0)
-    text = path.read_text().replace("from: clean\n", "from: clean\n    budget: {tokens: 50}\n")
+    text = path.read_text().replace("from: unique\n", "from: unique\n    budget: {tokens: 50}\n")
     path.write_text(text)
     with pytest.raises(StageError, match=r"the budget is spent: .* of 50 tokens"):
         tc.run(tc.plan(tc.load_recipe(path), tmp_path / "runs"), on="ray")

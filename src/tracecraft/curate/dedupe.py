@@ -1,9 +1,10 @@
 """Keep one of what is nearly the same: exact first, then MinHash, then proof."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -167,30 +168,33 @@ class Dedupe(Marker, use="dedupe", version=1):
 
     def _read(self, corpus: Corpus, bands: tuple[int, int], into: Bands) -> Facts:
         """One reading of all rows; their band keys go `into`."""
-        scheme = self._scheme()
         ranks = [rank.alias(f"rank{i}") for i, rank in enumerate(self._ranks())]
         group = [pl.col(self.within).hash(self.seed).alias("group")] if self.within else []
-        size, done = 0, 0
+        asked = (corpus.text.alias("text"), *ranks, *group)
+        read = partial(_sketched, scheme=self._scheme(), bands=bands)
+        if self._desk.spread is not None:
+            pieces = self._desk.spread(partial(read, compiled=True), corpus.slices(*asked))
+        else:
+            pieces = self._here(read, corpus.batches(*asked))
+        done = 0
         parts = [Facts(np.empty(0, np.uint64), np.empty((len(ranks), 0)))]
-        for batch in corpus.batches(corpus.text.alias("text"), *ranks, *group):
-            size += int(batch["text"].str.len_bytes().sum() or 0)
-            found = sketch(
-                batch["text"], scheme, bands, workers=self.workers, compiled=size > COMPILE_BYTES
-            )
-            contents, keys = found.contents, found.keys
-            if group:
-                twist = batch["group"].to_numpy() * STEP
-                contents = np.where(contents != 0, contents ^ twist, 0)
-                keys ^= twist
-            lines = [batch[f"rank{i}"].to_numpy() for i in range(len(ranks))]
+        for facts, keys in pieces:
             into.add(keys)
-            parts.append(Facts(contents, np.stack(lines)))
-            done += batch.height
+            parts.append(facts)
+            done += len(facts.contents)
             self._desk.report(Progress(done, done))
         return Facts(
             np.concatenate([part.contents for part in parts]),
             np.concatenate([part.ranks for part in parts], axis=1),
         )
+
+    def _here(
+        self, read: Callable[..., tuple[Facts, U64]], batches: Iterable[pl.DataFrame]
+    ) -> Iterator[tuple[Facts, U64]]:
+        size = 0
+        for batch in batches:
+            size += int(batch["text"].str.len_bytes().sum() or 0)
+            yield read(batch, workers=self.workers, compiled=size > COMPILE_BYTES)
 
     def _again(self, corpus: Corpus, facts: Facts, keys: Bands) -> list[Again]:
         """The rows that repeat what was published. They take no further part."""
@@ -290,6 +294,26 @@ class Dedupe(Marker, use="dedupe", version=1):
             )
             .select(*self.writes)
         )
+
+
+def _sketched(
+    rows: pl.DataFrame | pl.LazyFrame,
+    scheme: Scheme,
+    bands: tuple[int, int],
+    workers: int = 1,
+    *,
+    compiled: bool,
+) -> tuple[Facts, U64]:
+    """What is kept of a piece of the table, and the band keys of its texts."""
+    batch = rows.collect() if isinstance(rows, pl.LazyFrame) else rows
+    found = sketch(batch["text"], scheme, bands, workers=workers, compiled=compiled)
+    contents, keys = found.contents, found.keys
+    if "group" in batch.columns:
+        twist = batch["group"].to_numpy() * STEP
+        contents = np.where(contents != 0, contents ^ twist, 0)
+        keys ^= twist
+    lines = [batch[name].to_numpy() for name in batch.columns if name.startswith("rank")]
+    return Facts(contents, np.stack(lines)), keys
 
 
 def _best(contents: U64, order: Ints) -> Ints:
