@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import os
 import struct
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
+from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET
 
 MODEL = "hostile"
@@ -39,6 +42,8 @@ class Hostile:
         self.context: int | None = None
         self.url = ""
         self.listener: asyncio.Server | None = None
+        self.tally: Path | None = None
+        """Where the names of all that was answered are written, for when the process dies."""
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -55,6 +60,8 @@ class Hostile:
             writer.close()
 
     async def reply(self, head: str, body: bytes, writer: asyncio.StreamWriter) -> bool:
+        if head.startswith("GET /health "):
+            return await say(writer, 200, "")
         if "GET /v1/models" in head:
             model = {"id": self.model, "max_model_len": self.context}
             return await say(writer, 200, json.dumps({"data": [model]}))
@@ -81,12 +88,17 @@ class Hostile:
 
     async def act(self, deed: str | None, name: str, told: dict, writer) -> bool:
         chat = "messages" in told
+        if deed == "exit":
+            os._exit(3)
         if deed == "die":
             self.listener.close()
             return reset(writer)
         if deed is None or deed in HARMLESS:
             done = await answer(writer, deed, name, chat=chat)
             self.answered[name] += 1
+            if self.tally:
+                with self.tally.open("a") as file:
+                    file.write(f"{name}\n")
             return done
         return await misbehave(writer, deed, name, chat=chat)
 
@@ -250,3 +262,15 @@ def serving(*servers: Hostile) -> Iterator[list[str]]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+async def alone(port: int, poison: str, tally: str) -> None:
+    """One server that is a whole process, and ends with the first request that holds the poison."""
+    server = Hostile(lambda name, attempt: "exit" if poison and poison in name else None)
+    server.model, server.seconds, server.tally = "teacher", 0.05, Path(tally)
+    listener = await asyncio.start_server(server.handle, "127.0.0.1", port)
+    await listener.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(alone(int(sys.argv[1]), *sys.argv[2:]))

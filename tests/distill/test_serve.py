@@ -162,6 +162,7 @@ def test_servers_die_with_whoever_started_them_and_the_rest_is_asked_next_time(p
 
 
 @pytest.mark.vllm
+@pytest.mark.slow
 def test_the_embedded_teacher_behind_a_real_server():
     pytest.importorskip("vllm")
     engine = Serve(model="embedded", max_model_len=512, max_num_seqs=8)
