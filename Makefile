@@ -1,11 +1,12 @@
 # The environment is made once, by the first target that needs it, and again when its locks change.
 .DEFAULT_GOAL := help
-.PHONY: help math-data code-data science-data data branches merge upload mini test check smoke bench
+.PHONY: help math-data code-data science-data data branches merge eval report upload mini test check smoke bench
 # Packages are installed without bytecode, which is written at first import: vLLM's takes 16 s of CPU
 # without it and 8 s with it, at every start.
 unexport PYTHONDONTWRITEBYTECODE
 READY := .venv/.ready
 RUN = .venv/bin/tracecraft run
+WHICH = $(if $(filter command,$(origin RUN)),$(RUN),latest)
 STUDENT = $(or $(RECIPE),recipes/branches.yaml)
 OPTIONS = $(if $(LIMIT),--limit $(LIMIT)) $(if $(STORE),--store $(STORE))
 
@@ -32,11 +33,17 @@ merge: $(READY)  ## the branches become one
 
 # A run's name only where it is said on the command line: above, RUN is what carries recipes out.
 upload: $(READY)  ## push what the recipe's section publish names, of RUN or the latest run
-	.venv/bin/tracecraft push "$(if $(filter command,$(origin RUN)),$(RUN),latest)" \
+	.venv/bin/tracecraft push "$(WHICH)" \
 	  $(if $(REPO),--repo "$(REPO)") $(if $(STORE),--store "$(STORE)")
 
 mini: $(READY)  ## the method in miniature on a CPU, over five seeds or SEEDS; docs/miniature.md
 	.venv/bin/python tools/mini.py $(if $(SEEDS),--seeds $(SEEDS)) $(if $(STORE),--store $(STORE))
+
+eval: $(READY)  ## every model on every benchmark that the recipe of the branches names
+	$(RUN) "$(STUDENT)" --until evaluate $(OPTIONS)
+
+report: $(READY)  ## the latest run, or RUN, as one HTML file
+	.venv/bin/tracecraft report "$(WHICH)" $(if $(STORE),--store $(STORE))
 
 test: $(READY)  ## the fast tests: no GPU, no network
 	.venv/bin/pytest -q -n 2 -m "not slow and not gpu and not network"

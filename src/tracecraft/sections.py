@@ -46,7 +46,7 @@ def lowered(raw: Mapping[str, Any], known: Collection[str], path: Path) -> Lower
         data = _data(students)
         found = evaluated(
             raw["evaluate"],
-            {name: name for name in data},
+            _backbones(students) | {name: name for name in data},
             path=path,
             trained_on={name: sources for name, sources in data.items() if sources},
             gates=raw.get("gates") or (),
@@ -56,6 +56,22 @@ def lowered(raw: Mapping[str, Any], known: Collection[str], path: Path) -> Lower
     elif raw.get("gates"):
         raise RecipeError(f"{path}: gates: there is no `evaluate:` that they could be about")
     return made
+
+
+def _backbones(stages: list[Any]) -> dict[str, Any]:
+    """What the branches began as: a step, or an engine with its weights."""
+    made = {str(one.get("name")) for one in stages if one.get("use") == "pico"}
+    found: dict[str, Any] = {}
+    for entry in stages:
+        if entry.get("use") != "train":
+            continue
+        sources = entry.get("from") or []
+        found |= {one: one for one in sources if one in made}
+        if isinstance(backbone := entry.get("backbone"), str):
+            model, _, revision = backbone.partition("@")
+            pinned = {"revision": revision} if revision else {}
+            found[Path(model).name] = {"use": "local", "model": model, **pinned}
+    return found
 
 
 def _data(stages: list[Any]) -> dict[str, list[str]]:

@@ -57,6 +57,7 @@ def run(
 ) -> None:
     """Carry out a recipe; run it again to resume. A finished one is a no-op."""
     from tracecraft.cli.report import keep_report, report_failed
+    from tracecraft.cli.scores import show_scores
     from tracecraft.cli.show import print_json_line, print_summary
     from tracecraft.cli.watch import Watch
     from tracecraft.plan import plan
@@ -78,6 +79,9 @@ def run(
         print_json_line({"event": "done", **told, **asdict(summary)})
         return
     print_summary(summary, stderr)
+    for step in done.steps:
+        if step.use == "score":
+            show_scores(done.output(step.name), None, as_json=False)
     stderr.print(f"  report     {report}", highlight=False, soft_wrap=True)
     stderr.print(f"  run        {done.folder}", highlight=False, soft_wrap=True)
 

@@ -104,8 +104,8 @@ def print_rows(table: pl.DataFrame, console: Console, title: str) -> None:
         for name, value in told.items():
             style = STYLES.get(str(value), "red" if name == DROPPED else "")
             grid.add_row(Text(name), Text(shortened(value), style=style))
-        name = Text(f"{title} row {i}", style="bold")
-        console.print(Panel(Group(*texts, grid), title=name, title_align="left"))
+        head = Text(f"{title} row {i}", style="bold")
+        console.print(Panel(Group(*texts, grid), title=head, title_align="left"))
 
 
 def _passage(name: str, value: object) -> list[RenderableType]:
