@@ -112,7 +112,7 @@ def family_seconds() -> float:
     return sum(found[pid] for pid in family) / os.sysconf("SC_CLK_TCK")
 
 
-def engine(count: int = 24, samples: int = 2, rounds: int = 3) -> None:
+def engine(count: int = 12, samples: int = 2, rounds: int = 3) -> None:
     os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "0")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
