@@ -66,6 +66,31 @@ def test_honest_programs_that_graders_inside_one_process_reject_run(
     assert ran.stdout
 
 
+PLAIN = dict(
+    part.split("\n", 1)
+    for part in (Path(__file__).with_name("plain_programs.txt")).read_text().split("\n=== ")[1:]
+)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_program_fares_as_under_a_plain_interpreter(
+    box: Sandbox, tmp_path: Path, name: str
+) -> None:
+    given = "one\ntwo\n"
+    (tmp_path / "main.py").write_text(PLAIN[name])
+    (tmp_path / "input").write_text(given)
+    with (tmp_path / "input").open() as stdin:
+        plain = subprocess.run(
+            [str(box.python), "main.py"], stdin=stdin, capture_output=True, text=True,
+            cwd=tmp_path, timeout=60, check=False, env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+        )  # fmt: skip
+    ran = box.run(script(PLAIN[name], given))
+    assert (ran.status, ran.stdout.decode()) == (plain.returncode, plain.stdout), ran.stderr
+    last = [text.strip().rpartition("\n")[2] for text in (ran.stderr.decode(), plain.stderr)]
+    assert last[0] == last[1]
+    assert bool(plain.stdout or plain.stderr or plain.returncode)
+
+
 @pytest.mark.parametrize(
     ("program", "status"),
     [

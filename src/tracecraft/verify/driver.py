@@ -20,6 +20,7 @@ __all__ = [
     "RPC_IN",
     "RPC_OUT",
     "SPEC",
+    "add_site_names",
     "load_program",
     "open_streams",
     "usual_names",
@@ -46,7 +47,19 @@ def open_streams() -> None:
         2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1
     )
     for name in ("stdin", "stdout", "stderr"):
-        setattr(sys, f"__{name}__", getattr(sys, name))
+        stream = getattr(sys, name)
+        stream.buffer.raw.name = f"<{name}>"
+        setattr(sys, f"__{name}__", stream)
+
+
+def add_site_names() -> None:
+    """What a plain interpreter's start adds to the builtins: `exit`, `quit`, `help` and others."""
+    import site
+
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()
+    sys.orig_argv = [sys.executable, _MAIN]
 
 
 def load_program(
@@ -69,7 +82,7 @@ def load_program(
     """
     module = types.ModuleType(name)
     module.__file__ = _MAIN
-    module.__dict__["__builtins__"] = builtins
+    module.__dict__.update({"__builtins__": builtins, "__annotations__": {}, "__cached__": None})
     if prelude:
         module.__dict__["__builtins__"] = usual_names() | vars(builtins) | dict(more or {})
     sys.modules[name] = module

@@ -173,6 +173,9 @@ def tighten(limits: dict[str, int], *, processes: int) -> None:
     if processes:
         bounds[resource.RLIMIT_NPROC] = processes
     if limits["stack"]:
-        bounds[resource.RLIMIT_STACK] = limits["stack"]
+        # a program may ask for more, as many do; its address space bounds its stack anyhow
+        most = resource.getrlimit(resource.RLIMIT_STACK)[1]
+        soft = limits["stack"] if most == resource.RLIM_INFINITY else min(limits["stack"], most)
+        bounds[resource.RLIMIT_STACK] = (soft, most)
     for which, bound in bounds.items():
         resource.setrlimit(which, bound if isinstance(bound, tuple) else (bound, bound))

@@ -312,6 +312,7 @@ def _preload(packages: list[str]) -> None:
             importlib.import_module(name)
     random.seed(0)  # every program draws the same numbers: a verdict can be had again
     driver.open_streams()
+    driver.add_site_names()
     atexit._clear()
     gc.collect()
     gc.freeze()
