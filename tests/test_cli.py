@@ -65,6 +65,45 @@ def test_verify_adds_its_columns_and_keeps_the_rest(tracecraft, rows, tmp_path, 
     assert table["output"].to_list() == [row["output"] for row in GSM]
 
 
+@pytest.mark.parametrize("use", ["code", "auto"])
+def test_programs_with_tests_need_no_column_of_answers(tracecraft, tmp_path, use):
+    path, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    tests = [{"input": "1 2\n", "output": "3\n"}]
+    program = "```python\nprint(sum(map(int, input().split())))\n```"
+    path.write_text(json.dumps({"response": program, "tests": tests}) + "\n")
+    tracecraft("verify", path, "--use", use, "--out", out)
+    (row,) = lines(out)
+    assert (row["outcome"], row["verifier"], "answer" in row) == ("correct", "code@1", False)
+    assert "no column for 'answer'" in (
+        tracecraft("verify", path, "--use", "math", "--out", out, code=2).stderr
+    )
+
+
+def test_auto_sends_each_row_of_a_mixed_file_to_its_verifier(tracecraft, tmp_path):
+    path, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    program = "```python\nprint(int(input()) + 1)\n```"
+    rows = [
+        {"response": program, "tests": [{"input": "1", "output": "2"}]},
+        {"response": program, "tests": {"inputs": ["1"], "outputs": ["3"]}},
+        {"response": r"\boxed{7}", "answer": "7"},
+        {"response": "The answer is (B).", "answer": "B", "choices": ["x", "y"], "tests": []},
+        {"response": "It is 5 cm.", "answer": "5 cm"},
+        {"response": r"\boxed{5}"},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tracecraft("verify", path, "--out", out)
+    assert [(row["verifier"].split("@")[0], row["outcome"]) for row in lines(out)] == [
+        ("code", "correct"),
+        ("code", "incorrect"),
+        ("math", "correct"),
+        ("choice", "correct"),
+        ("quantity", "correct"),
+        ("math", "unverifiable"),
+    ]
+    path.write_text(json.dumps({"response": "5"}) + "\n")
+    assert "no column for 'answer'" in tracecraft("verify", path, "--out", out, code=2).stderr
+
+
 def test_verify_writes_a_folder_that_datasets_opens(tracecraft, rows, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import datasets

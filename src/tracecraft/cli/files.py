@@ -99,7 +99,7 @@ def verify(
     said = {"": {"use": use or "auto"}}
     asked = again.groups(said if use or not known else known, table)
     stages = [_stage({"use": "verify", "verifier": dict(one)}, options) for one, _ in asked]
-    ours = _as_ours(table, mapping, ("answer", "response"), files)
+    ours = _answered(stages, table, mapping, files)
     ours = again.with_problems(ours, [file for place in places for file in place.problems])
     with Completions(store / "completions") as completions:
         desk = Desk(completions=completions)
@@ -260,14 +260,19 @@ def _read(files: list[Path], mapping: list[str] | None) -> pl.DataFrame:
 
 
 def _as_ours(
-    table: pl.DataFrame, mapping: list[str] | None, wanted: tuple[str, ...], files: list[Path]
+    table: pl.DataFrame,
+    mapping: list[str] | None,
+    wanted: tuple[str, ...],
+    files: list[Path],
+    optional: tuple[str, ...] = (),
 ) -> pl.DataFrame:
     """The rows with the columns a stage reads under our names, texts as texts."""
     from tracecraft.curate.columns import find, text
 
     where = ", ".join(map(str, files))
     known = [*wanted, *(name for name in NESTED if name not in wanted)]
-    found = find(known, table.columns, _mapped(mapping), where, required=wanted)
+    required = [name for name in wanted if name not in optional]
+    found = find(known, table.columns, _mapped(mapping), where, required=required)
     read = [
         table[theirs].alias(ours)
         if NESTED.get(ours) and theirs in table.columns
@@ -276,6 +281,22 @@ def _as_ours(
         if ours in wanted or ours != theirs
     ]
     return table.with_columns(read)
+
+
+def _answered(
+    stages: list[Stage], table: pl.DataFrame, mapping: list[str] | None, files: list[Path]
+) -> pl.DataFrame:
+    """The rows as verifiers read them; a reference answer that none of them needs may be absent."""
+    from tracecraft.verify.verifier import Verify
+
+    verifiers = [stage.verifier for stage in stages if isinstance(stage, Verify)]
+    ours = _as_ours(table, mapping, ("answer", "response"), files, ("answer",))
+    tested = "tests" in ours.columns
+    if any("answer" in v.requires or (v.use == "auto" and not tested) for v in verifiers):
+        return _as_ours(table, mapping, ("answer", "response"), files)
+    if "answer" in ours.columns:
+        return ours
+    return ours.with_columns(pl.lit(None, pl.String).alias("answer"))
 
 
 def _judgeable(
