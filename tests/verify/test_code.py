@@ -179,7 +179,7 @@ ENDINGS = [
     ("def f(:", "incorrect", "compile_error"),
     ("import nowhere_to_be_found", "unverifiable", "missing_package"),
     ("import sys\nprint(7)\nsys.exit(1)", "incorrect", "runtime_error"),
-    (SUM, "correct", "accepted: 2 of 2: exact"),
+    (SUM, "correct", "accepted: 2 of 2: exact by lines"),
 ]
 
 

@@ -45,6 +45,35 @@ def test_outputs_agree_by_the_rule_that_is_named(got: str, expected: str, rule: 
     assert (match.why if match.same else None) == rule
 
 
+FLOATS = [
+    # what was printed, what was expected, by lines, by decimals, by tokens
+    ("6.06449510224598", "6.06449510224597979401", "tolerance", None, "tolerance"),
+    ("6.06", "6.06449510224597979401", None, None, None),
+    ("384694.57587932075", "384694.57587932075868509383", "tolerance", None, "tolerance"),
+    ("6.0644950", "6.064495", "decimals", "decimals", "decimals"),
+    ("0.50000", "0.5", "decimals", "decimals", "decimals"),
+    ("0.30000000000000004", "0.3", "tolerance", None, "tolerance"),
+    ("0.300005", "0.3", None, None, "tolerance"),
+    ("0.0000004", "0.0", "tolerance", None, "tolerance"),
+    ("3", "2.9999999", "tolerance", None, "tolerance"),
+    ("2.9999999", "3", None, None, None),
+    ("1e400", "2.5e400", None, None, None),
+    ("12345678", "12345679", None, None, None),
+    ("0.1 x", "0.10000001 x", "tolerance", None, "tolerance"),
+]
+
+
+@pytest.mark.parametrize(("got", "expected", "lines", "decimals", "tokens"), FLOATS)
+def test_a_number_may_be_off_as_far_as_the_rule_of_the_format_allows(
+    got: str, expected: str, lines: str | None, decimals: str | None, tokens: str | None
+) -> None:
+    for rule, wanted in (("lines", lines), ("decimals", decimals), ("tokens", tokens)):
+        match = compare_text(got, expected, rule)
+        assert (match.why if match.same else None) == wanted, rule
+    if lines == "tolerance":
+        assert "close but not equal" in compare_text(got, expected, "decimals").why
+
+
 def test_codecontests_words_may_stand_anywhere_in_any_case() -> None:
     assert compare_text("yes\n1 2", "YES 1\n2\n", "tokens").same
     assert not compare_text("yes 1", "YES 1 2", "tokens").same

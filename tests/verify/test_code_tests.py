@@ -78,6 +78,27 @@ def test_the_kind_of_tests_is_seen(tests: Any, kind: type) -> None:
     assert isinstance(read_tests({"tests": json.dumps(tests)}), kind)
 
 
+PAIR = {"input": "1", "output": "2.5"}
+RULES = [
+    ([PAIR], {}, "lines"),
+    ({"inputs": ["1"], "outputs": ["2.5"]}, {}, "lines"),
+    ([{**PAIR, "testtype": "stdin"}], {}, "decimals"),
+    ({"public_test_cases": json.dumps([{**PAIR, "testtype": "stdin"}])}, {}, "decimals"),
+    ({"public_tests": {"input": ["1"], "output": ["2.5"]}}, {}, "tokens"),
+    ([{**PAIR, "testtype": "stdin"}], {"comparison": "lines"}, "lines"),
+    ([PAIR], {"comparison": "decimals"}, "decimals"),
+]
+
+
+@pytest.mark.parametrize(("tests", "beside", "rule"), RULES)
+def test_each_format_is_compared_by_the_rule_of_its_own_graders(
+    tests: Any, beside: dict[str, str], rule: str
+) -> None:
+    suite = read_tests({"tests": json.dumps(tests), **beside})
+    assert isinstance(suite, Stdio)
+    assert suite.rule == rule
+
+
 def test_apps_wraps_what_a_function_returns() -> None:
     suite = read_tests({"tests": json.dumps({"fn_name": "f", "inputs": [[1]], "outputs": [[3]]})})
     assert isinstance(suite, Calls)

@@ -12,7 +12,7 @@ from tracecraft.verify.codec import Opaque, Record
 
 __all__ = ["Match", "Rule", "compare_text", "compare_value", "equal_values"]
 
-Rule = Literal["lines", "tokens", "unordered"]
+Rule = Literal["lines", "decimals", "tokens", "unordered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +27,30 @@ _EXCESS, _SMALL = 8, 1 << 16
 """An output this many times longer than the expected one, and not small, is not it."""
 
 
-def compare_text(got: str, expected: str, rule: Rule = "lines", tolerance: float = 1e-6) -> Match:
+_NONE, _USUAL, _WIDER = Decimal(0), Decimal("1e-6"), Decimal("1e-5")
+_TOLERANCES: Mapping[Rule, tuple[Decimal, Decimal]] = {
+    "lines": (_USUAL, _USUAL),
+    "decimals": (_NONE, _NONE),
+    "tokens": (_USUAL, _WIDER),
+    "unordered": (_USUAL, _USUAL),
+}
+"""How far off a number may be, relative to the expected one or absolute: what contests commonly
+allow; none, as in LiveCodeBench's `testing_util.py`; absolute as CodeContests' own grader."""
+
+
+def compare_text(got: str, expected: str, rule: Rule = "lines") -> Match:
     """Compare a program's output with the expected one.
 
     Line ends, trailing blanks and empty lines at either end never count. Numbers written
-    differently are equal as decimals; a number may be off by `tolerance`, absolute or relative,
-    only where the expected text writes it with a point or an exponent.
+    differently are equal as decimals; a number may be off by a tolerance only where the expected
+    text writes it with a point or an exponent.
 
     Args:
         got: what was printed.
         expected: what should have been.
-        rule: `lines` wants the same tokens line by line; `tokens` wants them anywhere and in any
-            letter case, as CodeContests does; `unordered` wants the same lines in any order.
-        tolerance: for numbers.
+        rule: `lines` wants the same tokens line by line; `decimals` wants numbers exactly equal
+            too, as LiveCodeBench does; `tokens` wants them anywhere and in any letter case, as
+            CodeContests does; `unordered` wants the same lines in any order.
     """
     if len(got) > _EXCESS * len(expected) + _SMALL:  # a flood is not worth taking apart
         return Match(same=False, why=f"{len(got)} characters instead of {len(expected)}")
@@ -48,7 +59,7 @@ def compare_text(got: str, expected: str, rule: Rule = "lines", tolerance: float
         return Match(same=True, why="exact")
     if rule == "tokens":
         flat = [" ".join(lines).casefold().split() for lines in (ours, theirs)]
-        return _tokens(flat[0], flat[1], tolerance, "")
+        return _tokens(flat[0], flat[1], rule, "")
     if rule == "unordered":
         ours, theirs = sorted(ours), sorted(theirs)
     if len(ours) != len(theirs):
@@ -56,7 +67,7 @@ def compare_text(got: str, expected: str, rule: Rule = "lines", tolerance: float
     used = "exact"
     for number, (mine, wanted) in enumerate(zip(ours, theirs, strict=True), 1):
         if mine != wanted:
-            match = _tokens(mine.split(), wanted.split(), tolerance, f"line {number}: ")
+            match = _tokens(mine.split(), wanted.split(), rule, f"line {number}: ")
             if not match.same:
                 return match
             used = max(used, match.why, key=_LOOSENESS.index)
@@ -74,21 +85,24 @@ def _lines(text: str) -> list[str]:
     return lines[first:]
 
 
-def _tokens(ours: list[str], theirs: list[str], tolerance: float, where: str) -> Match:
+def _tokens(ours: list[str], theirs: list[str], rule: Rule, where: str) -> Match:
     if len(ours) != len(theirs):
         return Match(same=False, why=f"{where}{len(ours)} words instead of {len(theirs)}")
     used = "spaces"
     for mine, wanted in zip(ours, theirs, strict=True):
         if mine == wanted:
             continue
-        how = _numbers(mine, wanted, tolerance)
+        how = _numbers(mine, wanted, *_TOLERANCES[rule])
         if how is None:
-            return Match(same=False, why=f"{where}{_brief(mine)} instead of {_brief(wanted)}")
+            why = f"{where}{_brief(mine)} instead of {_brief(wanted)}"
+            if rule == "decimals" and _numbers(mine, wanted, *_TOLERANCES["lines"]):
+                why += ", close but not equal as a decimal"
+            return Match(same=False, why=why)
         used = max(used, how, key=_LOOSENESS.index)
     return Match(same=True, why=used)
 
 
-def _numbers(mine: str, wanted: str, tolerance: float) -> str | None:
+def _numbers(mine: str, wanted: str, relative: Decimal, absolute: Decimal) -> str | None:
     if max(len(mine), len(wanted)) > 5000:
         return None
     try:
@@ -103,8 +117,8 @@ def _numbers(mine: str, wanted: str, tolerance: float) -> str | None:
         return "decimals"
     if not set(".eE") & set(wanted):
         return None
-    close = math.isclose(float(a), float(b), rel_tol=tolerance, abs_tol=tolerance)
-    return "tolerance" if close else None
+    close = abs(a - b) <= max(absolute, relative * abs(b))
+    return "tolerance" if close and relative else None
 
 
 def _brief(value: object, limit: int = 40) -> str:

@@ -119,7 +119,8 @@ def run_stdio(sandbox: Sandbox, suite: Stdio, program: Runnable, terms: Terms) -
                 return Report("out_of_budget", passed, total, why, tuple(failed))
     if first is not None:
         return Report(first[0], passed, total, first[1], tuple(failed))
-    return Report("accepted", passed, total, ", ".join(sorted(rules)))
+    by = "" if suite.checker else f" by {suite.rule}"
+    return Report("accepted", passed, total, ", ".join(sorted(rules)) + by)
 
 
 def _printed(ran: Ran, suite: Stdio) -> str:

@@ -13,7 +13,8 @@
 | EvalPlus | `{entry_point, base_input, plus_input, canonical_solution, atol}` |
 | CRUXEval | `{code, input, output}`: the response predicts the output |
 
-Columns beside `tests` (`entry_point`, `fn_name`, `starter_code`, `checker`, …) are read too.
+Columns beside `tests` (`entry_point`, `fn_name`, `starter_code`, `checker`, …) are read too;
+`comparison` names a rule for printed outputs in the place of the format's own.
 """
 
 import base64
@@ -21,7 +22,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from tracecraft.verify.code_asserts import Call, as_call
 from tracecraft.verify.code_compare import Rule, Values
@@ -200,7 +201,7 @@ def _from_list(tests: list[Any], m: Mapping[str, Any]) -> Suite:
         if entry is not None:
             return _calls(entry, pairs, m)
         pairs = [(_text(a), _text(b)) for a, b in pairs]
-    return _stdio(pairs, m)
+    return _stdio(pairs, m, "decimals" if kinds == {"stdin"} else "lines")
 
 
 def _pair(test: Any) -> tuple[Any, Any]:
@@ -228,7 +229,7 @@ def _stdio(pairs: Iterable[tuple[Any, Any]], m: Mapping[str, Any], rule: Rule = 
     cases = tuple((_text(a), _text(b)) for a, b in pairs)
     if not cases:
         raise BadTests("the problem has no tests")
-    if m.get("comparison") in ("lines", "tokens", "unordered"):
+    if m.get("comparison") in get_args(Rule):
         rule = m["comparison"]
     return Stdio(
         cases,
