@@ -24,6 +24,8 @@ class Line:
     dropped: dict[str, int]
     seconds: float
     place: Path
+    job: bool = False
+    """It fills a folder; its rows are those of its first table, if it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ def _line(step: Step, manifest: Manifest) -> Line:
         dropped=manifest.dropped,
         seconds=manifest.seconds,
         place=step.home,
+        job=step.kind == "job",
     )
 
 

@@ -110,6 +110,7 @@ def test_a_difference_changes_sign_with_its_order(problems: int, n: int, seed: i
     assert there.value == -back.value
     assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
     assert difference(one, one).value == 0
+    assert difference(one, one).high == pytest.approx(1 - 0.05 ** (1 / len(one)))
 
 
 def test_a_majority_is_of_answers_and_a_tie_is_shared():

@@ -120,11 +120,15 @@ def _main(facts: Mapping[str, Any], told: Mapping[str, Any]) -> Table:
 
 
 def _differences(facts: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
+    """Every model beside the first one and the last one; all pairs are in the files."""
+    own = [row for row in told["differences"] if row["benchmark"] == facts["name"]]
+    models = list(dict.fromkeys(name for row in own for name in (row["other"], row["model"])))
+    ends = {*models[:1], *models[-1:]}
     return [
         f"{row['model']} − {row['other']}: {100 * row['value']:+.1f} points, 95% "
         f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f} (paired, {row['problems']} problems)"
-        for row in told["differences"]
-        if row["benchmark"] == facts["name"]
+        for row in own
+        if {row["model"], row["other"]} & ends
     ]
 
 

@@ -51,7 +51,9 @@ def print_summary(summary: Summary, console: Console) -> None:
             scale = line.rows_out  # a source, or one row became several
         scale = max(scale, line.rows_in, line.rows_out)
         left = bar(line.rows_out / scale, 12)
-        row = (line.name, f"{line.rows_in:,}", drops, f"{line.rows_out:,}", left)
+        rows = ("", "") if line.job and not line.rows_in else (line.rows_in, line.rows_out)
+        counts = [f"{one:,}" if isinstance(one, int) else one for one in rows]
+        row = (line.name, counts[0], drops, counts[1], left)
         table.add_row(*map(Text, row), duration(line.seconds))
     console.print(table)
     for label, told in _facts(summary):

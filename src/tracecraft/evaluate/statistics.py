@@ -125,7 +125,9 @@ def difference(one: Rights, other: Rights) -> Score:
 
     Paired: the error is that of the problems' own differences, sd(dᵢ)/√N (E. Miller,
     arXiv 2411.00640, §4), so what makes a problem hard for both cancels. The interval is
-    Student's, at N−1 degrees of freedom.
+    Student's, at N−1 degrees of freedom; where no two problems differ in their gap, the largest
+    share of problems that may have another one and all be missed by N draws with a chance of 5%,
+    1 − 0.05^(1/N) (Clopper & Pearson, Biometrika 26, 1934).
     """
     gaps = one.mean(axis=1) - other.mean(axis=1)
     total = len(gaps)
@@ -137,7 +139,7 @@ def difference(one: Rights, other: Rights) -> Score:
     if total < 2:
         return Score(value, -1.0, 1.0, noise, None)
     spread = float(gaps.std(ddof=1)) / math.sqrt(total)
-    half = student(total - 1) * spread
+    half = student(total - 1) * spread if spread else 1 - 0.05 ** (1 / total)
     return Score(value, max(-1.0, value - half), min(1.0, value + half), noise, spread)
 
 
