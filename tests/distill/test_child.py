@@ -7,7 +7,7 @@ import time
 import pytest
 from processes import descendants, gone
 
-from tracecraft.distill.child import Child, environment, gpu_groups, log_folder
+from tracecraft.distill.child import Child, advice, environment, gpu_groups, log_folder
 from tracecraft.errors import EngineError
 
 FAMILY = """
@@ -86,12 +86,46 @@ def test_a_child_that_ran_out_of_memory_is_known_by_its_words(log):
         assert child.ran_out_of_memory() is ran_out
 
 
+@pytest.mark.parametrize(
+    ("said", "cause", "next_"),
+    [
+        (
+            "Traceback (most recent call last):\n  File 'a.py', line 1\n"
+            "RuntimeError: Unsupported CPU attention configuration: head_dim=16",
+            "RuntimeError: Unsupported CPU attention configuration: head_dim=16",
+            "take `engine: {use: transformers}`",
+        ),
+        (
+            "(EngineCore pid=7) ERROR 11-24 12:53:59 [core.py:10] torch.OutOfMemoryError: CUDA out"
+            " of memory. Tried\n(APIServer pid=1) ERROR 11-24 12:53:59 [async_llm.py:906]"
+            " vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue.",
+            "OutOfMemoryError: CUDA out of memory. Tried",
+            "lower engine.max_num_seqs",
+        ),
+        (
+            "(A pid=8) WARNING 11-24 12:53:18 [a.py:2] limits cause errors like `OSError: [24]`",
+            "",
+            "read the log above",
+        ),
+    ],
+)
+def test_the_cause_of_an_end_is_found_among_what_was_said(log, said, cause, next_):
+    log.write_text("an earlier one\nValueError: of before\n")
+    child = Child([sys.executable, "-c", f"print({said!r})"], log, os.environ)
+    child.process.wait()
+    assert child.cause() == cause
+    assert next_ in advice(child.cause())
+
+
 def test_logs_stay_after_trouble_alone(tmp_path):
     with log_folder(None) as calm:
         (calm / "log").touch()
     assert not calm.exists()
-    with pytest.raises(KeyError), log_folder(None) as troubled:
-        raise KeyError
+    with pytest.raises(KeyboardInterrupt), log_folder(None) as left:
+        raise KeyboardInterrupt
+    assert not left.exists()
+    with pytest.raises(EngineError), log_folder(None) as troubled:
+        raise EngineError
     assert troubled.exists()
     troubled.rmdir()
     with log_folder(tmp_path / "logs" / "here") as wanted:

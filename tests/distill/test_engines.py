@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from processes import descendants, gone, guarded
@@ -12,6 +13,7 @@ from processes import descendants, gone, guarded
 from tracecraft.completions import Completions
 from tracecraft.distill.engine import Engine, Request, Sampling
 from tracecraft.errors import EngineError
+from tracecraft.train.pico import Pico
 
 pytest.importorskip("transformers")
 
@@ -98,6 +100,32 @@ def test_weights_that_are_torn_are_said(pico, tmp_path):
         ask(Engine.bind({"use": "transformers", "model": str(torn)}), "a")
 
 
+@pytest.fixture(scope="session")
+def odd(tmp_path_factory):
+    """A model with attention heads of 16 numbers, fewer than vLLM's kernels for the CPU know."""
+    folder = tmp_path_factory.mktemp("odd")
+    Pico(hidden=64, heads=4).make([f"{i} and {i}" for i in range(200)], folder)
+    return folder
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+@pytest.mark.parametrize("use", ["vllm", "local"])
+def test_a_model_that_vllm_cant_run_is_said_and_not_tried_for_ever(odd, use):
+    pytest.importorskip("vllm")
+    others, begun = guarded(os.getpid()), time.monotonic()
+    with pytest.raises(EngineError) as caught:
+        ask(Engine.bind({"use": use, "model": str(odd)}), *(f"problem {i}" for i in range(8)))
+    told = str(caught.value)
+    assert "died: Unsupported CPU attention configuration: head_dim=16" in told
+    assert "none has ever answered" in told
+    assert "  next   take `engine: {use: transformers}`" in told
+    assert time.monotonic() - begun < 60
+    assert not guarded(os.getpid()) - others
+    said = ask(Engine.bind({"use": "transformers", "model": str(odd)}), "problem")
+    assert said["0"].finish in ("stop", "length")
+
+
 KILLED = """
 import sys
 from pathlib import Path
@@ -112,7 +140,7 @@ rows = {name: [f"{name} {i}" for i in range(40)] for name in PROBLEM.names()}
 rows["domain"] = ["math"] * 40
 stage = Generate.bind(
     {
-        "engine": {"use": "vllm", "model": model, "max_num_seqs": 4},
+        "engine": {"use": "vllm", "model": model, "max_num_seqs": 4, "logs": str(folder)},
         "sampling": {"max_tokens": 100, "temperature": 1.0},
         "samples": 2,
     }

@@ -84,7 +84,7 @@ def test_a_request_that_ends_its_server_twice_is_set_aside_and_no_other(pico, tm
     failed = {one.key: completion.error for one, completion in said if completion.error}
     assert len(said) == len({one.key for one, _ in said}) == 30
     assert failed.keys() == {asked[7].key}
-    assert failed[asked[7].key].startswith("set aside: it ended its server ")
+    assert failed[asked[7].key].startswith("set aside: 2 servers died of it: serve: ")
     assert set(answers(tmp_path).values()) == {1}
 
 
@@ -94,7 +94,9 @@ def test_servers_that_only_die_stop_the_stage_and_show_their_last_words(pico, tm
         list(session.stream(iter(requests(engine, *(f"problem {i}" for i in range(300))))))
     assert "died: its process ended with exit code 3" in str(caught.value)
     assert "  log    " in str(caught.value)
+    assert "  also   2 engines in a row died of a request each, and none" in str(caught.value)
     assert str(caught.value).count("  next   ") == 1
+    assert not (tmp_path / "tally").exists()
 
 
 class Stillborn(Serve, use="stillborn"):

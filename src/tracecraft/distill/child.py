@@ -1,6 +1,7 @@
 """Processes that end when this one does, however it ends, and whose last words are kept."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,12 @@ _TAIL_BYTES = 4_096
 _TRACE_BYTES = 1 << 16
 """What the traces of an engine and of its processes take, of which one names the cause."""
 _TAIL_LINES = 8
+_EXCEPTION = re.compile(
+    r"^(?:\(.*?\) )?(?:ERROR .*?\] )?(?:\w+\.)*(?!EngineDeadError)(\w+(?:Error|Exception)): (.+)$",
+    re.MULTILINE,
+)
+"""The last line of a trace, as Python prints it and as vLLM logs it; that an engine is dead is no
+cause."""
 _STOP_SECONDS = 15.0
 """More than the guard takes to end its group."""
 
@@ -72,6 +79,11 @@ class Child:
         said = self._last(_TRACE_BYTES).lower()
         return "out of memory" in said or "memoryerror" in said
 
+    def cause(self) -> str:
+        """The first exception that it named lately, as `type: what`; empty where it named none."""
+        found = _EXCEPTION.search(self._last(_TRACE_BYTES))
+        return f"{found[1]}: {found[2].strip()}" if found else ""
+
     def _last(self, count: int) -> str:
         with self.log.open("rb") as file:
             file.seek(max(self._begin, self.log.stat().st_size - count))
@@ -86,7 +98,7 @@ class Child:
 
 @contextmanager
 def log_folder(wanted: Path | None) -> Iterator[Path]:
-    """Where the logs go: the folder that is wanted, else one that stays only after trouble.
+    """Where the logs go: the folder that is wanted, else one that stays where an error names it.
 
     Raises:
         EngineError: it can't be made.
@@ -99,9 +111,34 @@ def log_folder(wanted: Path | None) -> Iterator[Path]:
             f"{wanted or 'temporary folder'}: {(error.strerror or str(error)).lower()}"
             "\n  next   name a folder for the logs that can be written, in engine.logs"
         ) from error
-    yield folder
-    if wanted is None:
-        rmtree(folder, ignore_errors=True)
+    told = False
+    try:
+        yield folder
+    except EngineError:  # names the log
+        told = True
+        raise
+    finally:
+        if wanted is None and not told:
+            rmtree(folder, ignore_errors=True)
+
+
+def advice(told: str) -> str:
+    """What to do about an engine of vLLM's that ended so."""
+    told = told.lower()
+    if "unsupported" in told or "not supported" in told or "notimplemented" in told:
+        return (
+            "take `engine: {use: transformers}`, which draws from the same model, where vLLM"
+            " can't; what was answered is kept"
+        )
+    if "memory" in told or "kv cache" in told:
+        return (
+            "lower engine.max_num_seqs or engine.max_model_len, or raise engine.gpu_memory or"
+            " engine.tensor_parallel, then run again: what was answered is kept"
+        )
+    return (
+        "read the log above, mend the cause, then run again: what was answered is kept; or take"
+        " `engine: {use: transformers}`, where vLLM can't run this model"
+    )
 
 
 def visible_gpus() -> list[str]:
@@ -109,7 +146,9 @@ def visible_gpus() -> list[str]:
     told = os.environ.get("CUDA_VISIBLE_DEVICES")
     if told is not None:
         return [gpu for gpu in told.split(",") if gpu.strip()]
-    return [str(i) for i in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))]
+    cards = [*Path("/proc/driver/nvidia/gpus").glob("*")]
+    cards = cards or [*Path("/dev").glob("nvidia[0-9]*")]  # all that some containers see of them
+    return [str(i) for i in range(len(cards))]
 
 
 def gpu_groups(replicas: int, size: int) -> list[str | None]:

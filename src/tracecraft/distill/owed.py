@@ -9,6 +9,9 @@ from tracecraft.distill.engine import Request
 _NARROWER = 8
 """By how much fewer suspects are tried together after each death. With 8, one culprit among 256
 is alone after four deaths, each of which costs the loading of a model."""
+_BROKEN_FROM_THE_START, _BROKEN = 2, 4
+"""Requests in a row of each of which an engine died, from which the fault is not theirs: while no
+engine has ever answered, and later."""
 
 
 @dataclass(slots=True, eq=False)
@@ -20,6 +23,8 @@ class Asked:
     """Answers to it that were lost."""
     deaths: int = 0
     """Engines that died while they held it."""
+    why: str = ""
+    """How the last of them died."""
 
 
 class Owed:
@@ -27,14 +32,20 @@ class Owed:
 
     Requests in flight when an engine died are suspects. An engine that holds nothing tries a few
     of them, and nothing else meanwhile; if it dies again, fewer together, until one that kills an
-    engine alone is set aside. So the innocent are answered, and no request kills for ever.
+    engine alone is to blame. So the innocent are answered, and no request kills for ever. While no
+    engine has ever answered, suspects are tried one by one, and blamed only once one has: what two
+    of them do alone, the engine does with any.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, proven: bool = False) -> None:
+        self.proven = proven
+        """Whether an engine has ever answered."""
         self._fresh: deque[Asked] = deque()
         self._suspects: deque[Asked] = deque()
         self._trials: set[Hashable] = set()
         self._width = 1
+        self._guilty: list[Asked] = []
+        self._in_a_row: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._fresh) + len(self._suspects)
@@ -65,16 +76,42 @@ class Owed:
         """The first that is no suspect."""
         return self._fresh.popleft() if self._fresh else None
 
-    def died(self, holder: Hashable, held: Iterable[Asked]) -> Asked | None:
-        """An engine died: what it held is owed again. The one that is to blame, once known."""
+    def answered(self) -> None:
+        """An engine works."""
+        if not self.proven:
+            self._width = max(1, len(self._suspects) // _NARROWER)
+        self.proven = True
+        self._in_a_row.clear()
+
+    def died(self, holder: Hashable, held: Iterable[Asked], why: str = "") -> bool:
+        """An engine died: what it held is owed again, unless it is known now which is to blame."""
         held = list(held)
         on_trial = holder in self._trials
         self._trials.discard(holder)
         for asked in held:
             asked.deaths += 1
+            asked.why = why
         if on_trial and len(held) == 1:
-            return held[0]
+            self._in_a_row.add(held[0].request.key)
+            self._guilty += held
+            return True
         if held:
-            self._width = max(1, len(held) // _NARROWER)
+            self._width = max(1, len(held) // _NARROWER) if self.proven else 1
             self._suspects.extend(held)
-        return None
+        return False
+
+    def guilty(self, *, last: bool = False) -> list[Asked]:
+        """Those to be set aside now; at the `last`, also where no engine has ever answered."""
+        if not (self.proven or last):
+            return []
+        found, self._guilty = self._guilty, []
+        return found
+
+    @property
+    def hopeless(self) -> str:
+        """Why none should be started again; empty while one should."""
+        count = len(self._in_a_row)
+        if count < (_BROKEN if self.proven else _BROKEN_FROM_THE_START):
+            return ""
+        ever = "" if self.proven else ", and none has ever answered"
+        return f"{count} engines in a row died of a request each{ever}"

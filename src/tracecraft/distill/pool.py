@@ -35,6 +35,9 @@ class Keeper(Protocol):
     def answered(self) -> None:
         """Note that one of them works."""
 
+    def obituary(self, server: Throttle, also: str = "") -> str:
+        """How the server's process ended, and what next."""
+
 
 class Pool:
     """The servers of one teacher."""
@@ -69,7 +72,8 @@ class Round:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self.owed = Owed()
+        self.owed = Owed(proven=pool.answered > 0)
+        self.hopeless = ""
         self.results: Results = queue.SimpleQueue()
         self.wake = asyncio.Event()
         self.runner: asyncio.Task[None] | None = None
@@ -99,6 +103,8 @@ class Round:
         while True:
             self.wake.clear()
             self._hand_out()
+            if not self.owed and not self.tasks:
+                self._set_aside(last=True)
             hopeless = self._hopeless()
             if hopeless:
                 raise EngineError(hopeless)
@@ -153,6 +159,8 @@ class Round:
         if isinstance(outcome, Completion):
             pool.answered += 1
             pool.silent_since = None
+            self.owed.answered()
+            self._set_aside()
             server.answered()
             if pool.keeper is not None:
                 pool.keeper.answered()
@@ -190,9 +198,16 @@ class Round:
         self.owed.again(asked)
 
     def _bury(self, server: Throttle, held: list[Asked]) -> None:
-        guilty = self.owed.died(server, held)
-        if guilty is not None:
-            self._fail(guilty, f"set aside: it ended its server {guilty.deaths} times")
+        keeper = self.pool.keeper
+        assert keeper is not None
+        self.owed.died(server, held, keeper.obituary(server).partition("\n")[0])
+        if self.owed.hopeless:
+            self.hopeless = keeper.obituary(server, self.owed.hopeless)
+        self._set_aside()
+
+    def _set_aside(self, *, last: bool = False) -> None:
+        for guilty in self.owed.guilty(last=last):
+            self._fail(guilty, f"set aside: {guilty.deaths} servers died of it: {guilty.why}")
 
     def _fail(self, asked: Asked, why: str) -> None:
         self.results.put((asked.request, Completion("", "failed", error=why)))
@@ -206,6 +221,8 @@ class Round:
 
     def _hopeless(self) -> str:
         """Why no answer will come any more, and what next; empty while one may."""
+        if self.hopeless:
+            return self.hopeless
         pool = self.pool
         live = [s for s in pool.servers if s.gone is None]
         if not live:

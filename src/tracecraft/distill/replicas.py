@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tracecraft import errors
-from tracecraft.distill.child import Child, environment
+from tracecraft.distill.child import Child, advice, environment
 from tracecraft.distill.engine import Completion, Request
 from tracecraft.distill.owed import Asked, Owed
 from tracecraft.errors import EngineError
@@ -49,10 +49,14 @@ class Replica:
         """Have the process begin to load; `ready` comes by the connection."""
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", "tracecraft.distill.worker", str(theirs.fileno())]
-            self.child = Child([*command, options], self.log, self.env, [theirs.fileno()])
+            fd = theirs.fileno()
+            self.child = Child(self.command(fd, options), self.log, self.env, [fd])
         self.connection = Connection(ours.detach())
         self.ready, self.trouble = False, ""
+
+    def command(self, fd: int, options: str) -> list[str]:
+        """What starts the process, which speaks through the socket `fd`."""
+        return [sys.executable, "-m", "tracecraft.distill.worker", str(fd), options]
 
     def stop(self) -> list[Asked]:
         """End the process; what it held."""
@@ -105,16 +109,17 @@ class Replicas:
             while True:
                 self._fill(pending)
                 if not len(self.owed) and not any(r.flying for r in self.replicas):
-                    return
+                    aside = self.owed.guilty(last=True)
+                    if not aside:
+                        return
+                    yield from map(_set_aside, aside)
+                    continue
                 for replica, told in self._told():
                     if told is None:
-                        yield from self._bury(replica)
-                        continue
-                    for name, completion in self._heed(replica, told):
-                        asked = replica.flying.pop(name, None)
-                        if asked is not None:  # else it is of a stream that was left
-                            self.deaths = 0
-                            yield asked.request, completion
+                        self._bury(replica)
+                    else:
+                        yield from self._answers(replica, self._heed(replica, told))
+                yield from map(_set_aside, self.owed.guilty())
         finally:
             self._forget()
 
@@ -173,42 +178,56 @@ class Replicas:
             return said
         return []
 
-    def _bury(self, replica: Replica) -> Iterator[tuple[Request, Completion]]:
+    def _answers(
+        self, replica: Replica, said: Iterable[tuple[str, Completion]]
+    ) -> Iterator[tuple[Request, Completion]]:
+        for name, completion in said:
+            if completion.finish != "failed":
+                self.owed.answered()
+                self.deaths = 0
+            asked = replica.flying.pop(name, None)
+            if asked is not None:  # else it is of a stream that was left
+                yield asked.request, completion
+
+    def _bury(self, replica: Replica) -> None:
         """What a dead engine held is owed again, and the engine starts again."""
         held = replica.stop()
-        guilty = self.owed.died(replica, held)
         told = self._obituary(replica, "died")
+        found = self.owed.died(replica, held, told.partition("\n")[0])
         log.warning("%s", told)
-        self.deaths = 0 if guilty else self.deaths + 1
-        if guilty is not None:
-            first = told.partition("\n")[0]
-            why = f"set aside: {guilty.deaths} engines died of it: {first}"
-            yield guilty.request, Completion("", "failed", error=why)
+        self.deaths = 0 if found else self.deaths + 1
+        if self.owed.hopeless:
+            raise EngineError(self._obituary(replica, "died", self.owed.hopeless))
         if self.deaths >= _MOST_DEATHS:
-            raise EngineError(f"{told}\n  also   {self.deaths} times in a row, without an answer")
+            also = f"{self.deaths} times in a row, without an answer"
+            raise EngineError(self._obituary(replica, "died", also))
         if replica.child is not None and replica.child.ran_out_of_memory():
             replica.rows = max(1, min(replica.rows, self.rows // 2) // 2)  # of what it computed on
             log.warning("%s: %d requests at once from now on", self.name, replica.rows)
         time.sleep(_PAUSE_SECONDS * 2 ** max(0, self.deaths - 1))
         replica.start(self.options)
 
-    def _obituary(self, replica: Replica, what: str) -> str:
+    def _obituary(self, replica: Replica, what: str, also: str = "") -> str:
         child = replica.child
-        told = replica.trouble or (f"its process {child.end()}" if child is not None else "")
-        first, _, rest = told.partition("\n")
-        lines = [f"vllm: {self.name} {what}: {first}", *([rest] if rest else [])]
-        if child is not None:
-            child.stop()
-            lines.append(child.tail())
-        if "  next " not in told:
-            lines.append("  next   mend the cause, then run again: what was answered is kept")
-        return "\n".join(lines)
+        assert child is not None
+        child.stop()
+        cause = child.cause()
+        told = replica.trouble or f"its process {child.end()}" + (f": {cause}" if cause else "")
+        first, _, advised = told.partition("\n")
+        lines = [f"vllm: {self.name} {what}: {first}", child.tail()]
+        lines += [f"  also   {also}"] if also else []
+        return "\n".join([*lines, advised or f"  next   {advice(told)}"])
 
     def _forget(self) -> None:
         """Let go of what is still under way: nobody waits for it any more."""
-        self.owed = Owed()
+        self.owed = Owed(proven=self.owed.proven)
         for replica in self.replicas:
             if replica.flying and replica.connection is not None:
                 with contextlib.suppress(OSError):
                     replica.connection.send("drop")
             replica.flying.clear()
+
+
+def _set_aside(asked: Asked) -> tuple[Request, Completion]:
+    why = f"set aside: {asked.deaths} engines died of it: {asked.why}"
+    return asked.request, Completion("", "failed", error=why)

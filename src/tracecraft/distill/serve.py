@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tracecraft.distill.child import Child, environment, gpu_groups, log_folder
+from tracecraft.distill.child import Child, advice, environment, gpu_groups, log_folder
 from tracecraft.distill.engine import Session
 from tracecraft.distill.line import Limits, connected
 from tracecraft.distill.local import built_for_cpu
@@ -123,17 +123,16 @@ class Server(Throttle):
     def dead(self) -> bool:
         return self.child is None or not self.child.alive
 
-    def obituary(self, what: str) -> str:
+    def obituary(self, what: str, also: str = "") -> str:
         """How it ended, its last words, and what next."""
         child = self.child
         told = f"serve: {self.engine.model} {what}"
         if child is None:
             return told
-        return (
-            f"{told}: its process {child.end()}\n{child.tail()}"
-            "\n  next   read the log above; where memory ran out, lower engine.max_num_seqs or"
-            " engine.max_model_len, then run again: what was answered is kept"
-        )
+        cause = child.cause()
+        why = f"its process {child.end()}" + (f": {cause}" if cause else "")
+        lines = [f"{told}: {why}", child.tail(), *([f"  also   {also}"] if also else [])]
+        return "\n".join([*lines, f"  next   {advice(cause)}"])
 
 
 class Servers:
@@ -193,6 +192,9 @@ class Servers:
             await asyncio.sleep(_LOOK_SECONDS)
         server.ready_at = server.clock()
         return False
+
+    def obituary(self, server: Throttle, also: str = "") -> str:
+        return server.obituary("died", also) if isinstance(server, Server) else ""
 
     async def _watch(self) -> None:
         while True:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from tracecraft.distill.child import advice
 from tracecraft.distill.engine import Completion, Request, Sampling
 from tracecraft.distill.weights import first_line
 from tracecraft.errors import EngineError, MissingExtra
@@ -66,7 +67,8 @@ def start(teacher: "Vllm") -> Any:
     except (RuntimeError, ValueError, OSError, MemoryError, SafetensorError) as error:
         log.exception("vLLM did not start")
         raise EngineError(
-            f"vllm: {teacher.model} did not start: {first_line(error)}\n  next   {_advice(error)}"
+            f"vllm: {teacher.model} did not start: {first_line(error)}"
+            f"\n  next   {advice(f'{type(error).__name__}: {error}')}"
         ) from error
 
 
@@ -108,7 +110,8 @@ class Batch:
             outputs = [output for output in self.engine.step() if output.finished]
         except (RuntimeError, MemoryError, VLLMServerError) as error:
             log.exception("vLLM stopped")
-            raise EngineError(f"{first_line(error)}\n  next   {_advice(error)}") from error
+            told = advice(f"{type(error).__name__}: {error}")
+            raise EngineError(f"{first_line(error)}\n  next   {told}") from error
         self.flying.difference_update(output.request_id for output in outputs)
         return [(output.request_id, _completion(output)) for output in outputs]
 
@@ -200,16 +203,6 @@ def _stop(engine: Any) -> None:
     del engine
     gc.collect()
     cleanup_dist_env_and_memory()
-
-
-def _advice(error: BaseException) -> str:
-    told = str(error).lower()
-    if "memory" in told or "kv cache" in told or isinstance(error, MemoryError):
-        return (
-            "lower engine.max_num_seqs or engine.max_model_len, or raise engine.gpu_memory or"
-            " engine.tensor_parallel, then run again: what was answered is kept"
-        )
-    return "read the log above it, mend the cause, then run again: what was answered is kept"
 
 
 def serve(connection: Connection, teacher: "Vllm") -> None:
