@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from tracecraft.distill.child import visible_gpus
 from tracecraft.distill.engine import Completion, Request, Sampling, Session
 from tracecraft.distill.weights import Weights, first_line
 from tracecraft.errors import EngineError, MissingExtra
@@ -26,6 +27,10 @@ class Transformers(Weights, use="transformers", version=1):
 
     batch: Annotated[int, Volatile, Field(gt=0)] = 16
     """Completions drawn at once. Fewer need less memory."""
+
+    @property
+    def gpus(self) -> int:
+        return min(1, len(visible_gpus()))
 
     @contextmanager
     def open(self) -> Iterator[Session]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from tracecraft.distill.child import visible_gpus
 from tracecraft.distill.engine import Session
 from tracecraft.distill.weights import EMBEDDED, Weights
 from tracecraft.plugin import Volatile
@@ -30,6 +31,10 @@ class Local(Weights, use="local", version=1):
     @property
     def via(self) -> str:
         return "vllm" if vllm_runs_here() else "transformers"
+
+    @property
+    def gpus(self) -> int:
+        return min(1, len(visible_gpus()))
 
     @contextmanager
     def open(self) -> Iterator[Session]:
