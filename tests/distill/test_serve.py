@@ -130,7 +130,7 @@ rows = {name: [f"{name} {i}" for i in range(60)] for name in PROBLEM.names()}
 rows["domain"] = ["math"] * 60
 stage = Generate.bind(
     {
-        "engine": {"use": "serve", "model": model, "max_num_seqs": 4},
+        "engine": {"use": "serve", "model": model, "max_num_seqs": 4, "logs": str(folder)},
         "sampling": {"max_tokens": 100, "temperature": 1.0},
     }
 )
