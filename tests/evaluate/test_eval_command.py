@@ -9,7 +9,7 @@ from exam import PROBLEMS, half, right, write_benchmark, write_lines, write_mode
 from typer.testing import CliRunner
 
 from conftest import Tracecraft
-from tracecraft.cli.app import app
+from tracecraft.cli.frame import app
 from tracecraft.errors import UsageError
 
 import_module("tracecraft.cli.evaluate")

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import typer
 
-from tracecraft.cli.app import stderr
+from tracecraft.cli.frame import stderr
 from tracecraft.cli.show import print_json
 from tracecraft.errors import UsageError
 from tracecraft.publish.parquet_parts import JUDGE

@@ -11,36 +11,23 @@ import tempfile
 import traceback
 from dataclasses import asdict
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from tracecraft.errors import TracecraftError
-
-app = typer.Typer(
-    name="tracecraft",
-    help="From problems to verified chain-of-thought traces, to a merged student.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+from tracecraft.cli.frame import (
+    RUNS,
+    AsJson,
+    Limit,
+    RecipeFile,
+    Sets,
+    StoreFolder,
+    app,
+    stderr,
+    tell,
 )
-stderr = Console(stderr=True)
-
-RecipeFile = Annotated[Path, typer.Argument(help="A recipe, as in recipes/math.yaml.")]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Override one option: stages.traces.samples=8 (repeatable)."),
-]
-StoreFolder = Annotated[Path, typer.Option("--store", help="Where everything is kept.")]
-Limit = Annotated[
-    int | None, typer.Option(min=1, help="At most this many rows of every input that drives one.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")]
-
-RUNS = Path("runs")
+from tracecraft.errors import TracecraftError
 
 
 @app.command()
@@ -174,11 +161,6 @@ def spread(arguments: list[str], option: str) -> list[str]:
         again = inside and arguments[i - 1 : i] != [option]
         spreaded += [option, argument] if again else [argument]
     return spreaded
-
-
-def tell(error: Exception) -> None:
-    """Print an error as it reads: where, what, what next."""
-    stderr.print(str(error), highlight=False, markup=False, soft_wrap=True)
 
 
 def _told(error: Exception) -> int:

@@ -11,7 +11,7 @@ import polars as pl
 import typer
 
 from tracecraft import yaml
-from tracecraft.cli.app import RUNS, AsJson, Limit, StoreFolder, app, stderr
+from tracecraft.cli.frame import RUNS, AsJson, Limit, StoreFolder, app, stderr
 from tracecraft.cli.scores import export, show_scores, show_table
 from tracecraft.errors import DataError, GateFailed, StageError, UsageError
 

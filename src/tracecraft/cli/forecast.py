@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from rich.console import Console
 
-from tracecraft.cli.app import stderr
+from tracecraft.cli.frame import stderr
 from tracecraft.cli.show import print_json, print_table
 from tracecraft.cli.watch import Watch
 from tracecraft.distill.budget import Price

@@ -7,7 +7,7 @@ import polars as pl
 import typer
 from rich.console import Console
 
-from tracecraft.cli.app import RUNS, AsJson, StoreFolder, app, stderr, tell
+from tracecraft.cli.frame import RUNS, AsJson, StoreFolder, app, stderr, tell
 from tracecraft.cli.show import print_json, print_rows, print_summary, print_table, shortened
 from tracecraft.errors import RuleError, TracecraftError, UsageError
 from tracecraft.history import Run, Step

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from tracecraft import yaml
-from tracecraft.cli.app import RUNS, RecipeFile, StoreFolder, app, stderr
+from tracecraft.cli.frame import RUNS, RecipeFile, StoreFolder, app, stderr
 from tracecraft.cli.scaffold import SCAFFOLDS, scaffold
 from tracecraft.errors import RecipeError, UsageError, did_you_mean
 from tracecraft.history import Run

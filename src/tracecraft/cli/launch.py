@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tracecraft.cli.app import RUNS, Sets, StoreFolder, app
+from tracecraft.cli.frame import RUNS, Sets, StoreFolder, app
 from tracecraft.errors import UsageError
 
 SCRIPT = """#!/bin/bash

@@ -7,7 +7,8 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from tracecraft.cli.app import RUNS, AsJson, Limit, RecipeFile, Sets, StoreFolder, app, run, stderr
+from tracecraft.cli.app import run
+from tracecraft.cli.frame import RUNS, AsJson, Limit, RecipeFile, Sets, StoreFolder, app, stderr
 from tracecraft.cli.show import print_json_line
 from tracecraft.errors import UsageError, did_you_mean
 

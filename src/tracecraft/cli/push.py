@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from tracecraft import yaml
-from tracecraft.cli.app import RUNS, AsJson, StoreFolder, app, stderr
+from tracecraft.cli.frame import RUNS, AsJson, StoreFolder, app, stderr
 from tracecraft.cli.inspect import find_run
 from tracecraft.cli.show import print_json
 from tracecraft.errors import UsageError

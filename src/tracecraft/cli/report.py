@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tracecraft import yaml
-from tracecraft.cli.app import RUNS, StoreFolder, app, stderr
+from tracecraft.cli.frame import RUNS, StoreFolder, app, stderr
 from tracecraft.cli.inspect import find_run
 from tracecraft.errors import GateFailed, RuleError, UsageError
 from tracecraft.history import Run

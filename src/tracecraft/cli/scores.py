@@ -9,7 +9,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from tracecraft.cli.app import stderr
+from tracecraft.cli.frame import stderr
 from tracecraft.cli.show import PLAIN_WIDTH, print_json_line
 from tracecraft.errors import UsageError
 from tracecraft.store import replacing, write_json, write_text

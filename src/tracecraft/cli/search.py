@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from tracecraft import yaml
-from tracecraft.cli.app import stderr
+from tracecraft.cli.frame import stderr
 from tracecraft.cli.show import print_json_line, print_table
 from tracecraft.errors import DataError, UsageError
 from tracecraft.merge import MergePlan, Scored, orders, search
