@@ -14,7 +14,7 @@ stages:
   - {name: dataset,  use: write, from: examples}
   - {name: backbone, use: pico,  from: dataset, vocabulary: 300, hidden: 32}
 branches:
-  math: {examples: dataset, backbone: backbone, epochs: 2, batch: 4, lr: 1.0e-3, context: 128, packing: block}
+  math: {examples: dataset, backbone: backbone, epochs: 2, batch: 4, context: 128, packing: block}
   code: {examples: dataset, backbone: backbone, domain: code}
 """
 
