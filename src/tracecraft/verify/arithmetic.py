@@ -5,7 +5,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from tracecraft.verify.nodes import Call, Node, Number, Symbol
@@ -65,8 +65,9 @@ class _Digits:
         for name in _SHARED:
             setattr(self, name, getattr(m, name))
         self.m = m
+        self.number = lru_cache(maxsize=1 << 12)(self._number)
 
-    def number(self, v: Fraction) -> Any:
+    def _number(self, v: Fraction) -> Any:
         return self.m.mpc(self.m.mpf(v.numerator) / v.denominator)
 
 

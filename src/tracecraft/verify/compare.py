@@ -15,9 +15,9 @@ from tracecraft.verify.nodes import (
     SuchThat,
     Symbol,
     Text,
+    mentioned,
     renamed,
     symbols,
-    walk,
 )
 from tracecraft.verify.realsets import equal_sets, real_set
 from tracecraft.verify.ruling import OPEN, Ruling, both, no, unsure, yes
@@ -32,7 +32,7 @@ def compared(a: Node, b: Node) -> Ruling:
     a, b = undressed(a, b)
     if a == b:
         return yes("identical")
-    if any(n == Symbol("…") for t in (a, b) for n in walk(t)):
+    if "…" in mentioned(a) or "…" in mentioned(b):
         return unsure("an ellipsis")
     if family(a) is not None or family(b) is not None:
         found = same_family(a, b)
@@ -53,7 +53,7 @@ def _sets(a: Node, b: Node) -> Ruling | None:
     if isinstance(a, Group) and isinstance(b, Group):
         return None  # two intervals or points: value by value
     a, b = _of_one_name(a), _of_one_name(b)
-    whole = [any(n == Symbol("#Z") for n in walk(x)) for x in (a, b)]
+    whole = ["#Z" in mentioned(x) for x in (a, b)]
     for comma in ("and", "or"):
         left, right = real_set(a, comma=comma), real_set(b, comma=comma)
         if left is not None and right is not None and equal_sets(left, right):

@@ -34,9 +34,11 @@ _MAIN = "/w/main.py"
 
 def read_all(descriptor: int) -> bytes:
     """Everything in the file, from its start; closes it."""
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    with open(descriptor, "rb") as file:
-        return file.read()
+    size, data = os.fstat(descriptor).st_size, b""
+    while len(data) < size and (block := os.pread(descriptor, size - len(data), len(data))):
+        data += block
+    os.close(descriptor)
+    return data
 
 
 def open_streams() -> None:

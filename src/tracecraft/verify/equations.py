@@ -11,8 +11,8 @@ from tracecraft.verify.scalars import scalar
 
 __all__ = ["relations"]
 
-_LINES = ((0.3, 0.7), (-1.1, -0.4), (2.3, 1.9))
-"""Starts and slopes of the lines on which two equations are compared."""
+_LINES = ((0.3, 0.7, 1), (-1.1, -0.4, 1), (2.3, 1.9, 1), (1.3, 0.9, 30), (0.7, -1.3, 500))
+"""Starts, slopes and scales of the lines on which two equations are compared."""
 
 Compare = Callable[[Node, Node], Ruling]
 
@@ -68,11 +68,14 @@ def _equations(a: Relation, b: Relation) -> Ruling:
 def _solved_alone(left: Node, right: Node, names: set[str]) -> bool:
     """Whether some zero of one side is none of the other: looked for along a few lines."""
     ordered = sorted(names)
-    for start, step in _LINES:
+    for start, step, scale in _LINES:
+        # squares, lest all names be equal at one point of a line
+        ends = [(n, start * (i * i + 1), 1 + step * i) for i, n in enumerate(ordered)]
 
-        def here(t: float, start: float = start, step: float = step) -> dict[str, complex]:
-            slopes = {n: 1 + step * i for i, n in enumerate(ordered)}
-            return {n: complex(start * (i + 1) + slopes[n] * t) for i, n in enumerate(ordered)}
+        def here(
+            t: float, ends: list[tuple[str, float, float]] = ends, scale: float = scale
+        ) -> dict[str, complex]:
+            return {n: complex(scale * (begin + slope * t)) for n, begin, slope in ends}
 
         previous: tuple[float, float] | None = None
         for tick in range(-24, 25):

@@ -3,8 +3,9 @@
 import cmath
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from tracecraft.verify.arithmetic import DOUBLES, digits, precise_context, value
@@ -94,12 +95,17 @@ _SCALES = (1, 1, 6, 25)
 """Sizes of the test points: near one where little overflows, and far enough for a floor to tell."""
 
 
-def points(names: set[str], kind: str) -> list[dict[str, Fraction]]:
+def points(names: set[str], kind: str) -> Sequence[Mapping[str, Fraction]]:
     """Test points, the same in every process: `positive`, or `mixed` in sign."""
+    return _points(tuple(sorted(names)), kind)
+
+
+@lru_cache(maxsize=1 << 10)
+def _points(names: tuple[str, ...], kind: str) -> list[dict[str, Fraction]]:
     found = []
     for n, scale in enumerate(_SCALES):
         point = {}
-        for name in sorted(names):
+        for name in names:
             seed = hashlib.blake2b(f"{name}/{n}".encode(), digest_size=8).digest()
             unit = Fraction(int.from_bytes(seed[:4], "big"), 2**32)
             sign = -1 if kind == "mixed" and (seed[5] % 2 or len(names) == 1) else 1
@@ -140,11 +146,12 @@ def same(a: Node, b: Node) -> bool | None:
     """
     if a == b:
         return True
+    left = exact(a)
+    right = None if left is None else exact(b)
+    if right is not None:
+        return left == right
     names = symbols(a) | symbols(b)
     if not names:
-        left, right = exact(a), exact(b)
-        if left is not None and right is not None:
-            return left == right
         return _agree(a, b, {})
     seen = 0
     for point in points(names, "positive"):

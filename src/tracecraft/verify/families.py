@@ -4,7 +4,16 @@ from collections.abc import Iterator
 from itertools import product
 
 from tracecraft.verify.evaluate import real
-from tracecraft.verify.nodes import Call, Listing, Node, Relation, SuchThat, Symbol, symbols, walk
+from tracecraft.verify.nodes import (
+    Call,
+    Listing,
+    Node,
+    Relation,
+    SuchThat,
+    Symbol,
+    mentioned,
+    symbols,
+)
 
 __all__ = ["family", "same_family", "undeclared"]
 
@@ -40,9 +49,10 @@ def family(node: Node) -> tuple[tuple[Node, ...], set[str]] | None:
 def undeclared(node: Node) -> bool:
     """Whether an answer looks like a family of angles, and does not say that its letter counts."""
     inner = node.sides[-1] if isinstance(node, Relation) else node
+    if not isinstance(inner, Call) or "pi" not in mentioned(inner):
+        return False
     names = symbols(inner)
-    angles = any(isinstance(n, Symbol) and n.name == "pi" for n in walk(inner))
-    return isinstance(inner, Call) and angles and len(names) == 1 and names <= {"k", "n", "m"}
+    return len(names) == 1 and names <= {"k", "n", "m"}
 
 
 def same_family(a: Node, b: Node) -> bool | None:

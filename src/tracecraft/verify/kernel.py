@@ -3,7 +3,9 @@
 import ctypes
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tracecraft.verify.syscalls import NR
 
@@ -15,14 +17,16 @@ __all__ = [
     "MS_RDONLY",
     "MS_REC",
     "MS_REMOUNT",
-    "drop_capabilities",
-    "filter_calls",
+    "Prepared",
+    "PreparedFilter",
     "fork",
     "landlock",
     "landlock_version",
     "mount",
     "pivot_root",
     "prctl",
+    "prepared_drop",
+    "prepared_prctl",
     "readonly",
     "unmount",
     "unshare",
@@ -39,6 +43,7 @@ CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+_fork = ctypes.PyDLL(None).fork
 
 
 def _checked(result: int, what: str) -> int:
@@ -55,10 +60,29 @@ def _syscall(name: str, *args: object) -> int:
     return _checked(_libc.syscall(ctypes.c_long(NR[name]), *wrapped), name)
 
 
+class Prepared:
+    """A call whose arguments are converted already.
+
+    A forked process pays for every page that it is the first to write to, and converting
+    arguments writes to many.
+    """
+
+    def __init__(self, function: Callable[..., int], what: str, *arguments: Any) -> None:
+        self._function, self._what, self._arguments = function, what, arguments
+
+    def __call__(self) -> int:
+        return _checked(self._function(*self._arguments), self._what)
+
+
+def prepared_prctl(option: int, *args: int) -> Prepared:
+    """`prctl(2)`, to be called later."""
+    padded = [ctypes.c_ulong(a) for a in (*args, 0, 0, 0, 0)][:4]
+    return Prepared(_libc.prctl, f"prctl {option}", ctypes.c_int(option), *padded)
+
+
 def prctl(option: int, *args: int) -> int:
     """`prctl(2)`."""
-    padded = [*args, 0, 0, 0, 0][:4]
-    return _checked(_libc.prctl(option, *(ctypes.c_ulong(a) for a in padded)), f"prctl {option}")
+    return prepared_prctl(option, *args)()
 
 
 def fork() -> int:
@@ -67,7 +91,7 @@ def fork() -> int:
     For a process with one thread that costs nothing but the new seed of `random`, and saves half
     of what a fork takes.
     """
-    return _checked(ctypes.PyDLL(None).fork(), "fork")
+    return _checked(_fork(), "fork")
 
 
 def unshare(flags: int) -> None:
@@ -99,17 +123,34 @@ def pivot_root(new: Path, old: Path) -> None:
     _syscall("pivot_root", bytes(new), bytes(old))
 
 
-def drop_capabilities() -> None:
-    """Give up every capability of this process for good."""
+def prepared_drop() -> Prepared:
+    """Give up every capability of the process that calls it, for good."""
     header = struct.pack("Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3
-    _syscall("capset", header, bytes(24))
+    return Prepared(_libc.syscall, "capset", ctypes.c_long(NR["capset"]), header, bytes(24))
 
 
-def filter_calls(program: bytes) -> None:
-    """Install a seccomp filter made of `struct sock_filter`s; needs no_new_privs."""
-    buffer = ctypes.create_string_buffer(program, len(program))
-    fprog = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer))
-    _syscall("seccomp", 1, 0, fprog)  # SECCOMP_SET_MODE_FILTER
+class PreparedFilter:
+    """A seccomp filter made of `struct sock_filter`s, to be installed later.
+
+    Args:
+        program: the filter.
+        own: four bytes in it that stand for the number of the process that installs it.
+    """
+
+    def __init__(self, program: bytes, own: bytes) -> None:
+        self._places = [i for i in range(len(program)) if program.startswith(own, i)]
+        self._buffer = ctypes.create_string_buffer(program, len(program))
+        fprog = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(self._buffer))
+        filtered = 1  # SECCOMP_SET_MODE_FILTER
+        words = (ctypes.c_long(word) for word in (NR["seccomp"], filtered, 0))
+        self._call = Prepared(_libc.syscall, "seccomp", *words, fprog)
+
+    def install(self) -> None:
+        """Filter this process's calls from here on; needs no_new_privs."""
+        own = os.getpid().to_bytes(4, "little")
+        for place in self._places:
+            self._buffer[place : place + 4] = own
+        self._call()
 
 
 _READ = (1 << 0) | (1 << 2) | (1 << 3)  # EXECUTE READ_FILE READ_DIR of linux/landlock.h

@@ -15,6 +15,7 @@ __all__ = [
     "SuchThat",
     "Symbol",
     "Text",
+    "mentioned",
     "renamed",
     "symbols",
     "walk",
@@ -102,27 +103,29 @@ SPACES = frozenset({"R", "Z", "N", "Q", "C", "emptyset"})
 
 def walk(node: Node) -> Iterator[Node]:
     """The node and all below it."""
-    yield node
-    match node:
-        case Call(args=parts) | Group(items=parts) | Listing(items=parts) | Relation(sides=parts):
-            for part in parts:
-                yield from walk(part)
-        case Matrix(rows):
-            for row in rows:
-                for part in row:
-                    yield from walk(part)
-        case SuchThat(element, condition):
-            yield from walk(element)
-            yield from walk(condition)
+    waiting = [node]
+    while waiting:
+        here = waiting.pop()
+        yield here
+        match here:
+            case Number() | Symbol() | Text():
+                pass
+            case Call(_, parts) | Group(_, parts, _) | Listing(parts, _) | Relation(_, parts):
+                waiting.extend(reversed(parts))
+            case Matrix(rows):
+                waiting.extend(part for row in reversed(rows) for part in reversed(row))
+            case SuchThat(element, condition):
+                waiting += (condition, element)
+
+
+def mentioned(node: Node) -> set[str]:
+    """All names in it, with those of constants and named sets."""
+    return {n.name for n in walk(node) if type(n) is Symbol}
 
 
 def symbols(node: Node) -> set[str]:
     """The free names in it; constants and named sets are none."""
-    return {
-        n.name
-        for n in walk(node)
-        if isinstance(n, Symbol) and n.name not in CONSTANTS and not n.name.startswith("#")
-    }
+    return {n for n in mentioned(node) if n not in CONSTANTS and n[0] != "#"}
 
 
 def renamed(node: Node, names: Mapping[str, Symbol]) -> Node:

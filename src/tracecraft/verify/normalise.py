@@ -81,6 +81,8 @@ _ALIASES = [
         (r"\\!", ""),
     )
 ]
+_ALIASED = re.compile("|".join(pattern.pattern for pattern, _ in _ALIASES))
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _MARKDOWN = re.compile(r"\*\*(.+?)\*\*|__(.+?)__|`+([^`]+)`+", re.DOTALL)
 _GROUPED = re.compile(
     r"(?<![\d.,])\d{1,3}(?:(?:\\,|\{,\}|\{\\,\}|,\\!\s*|,\\,|\\ )\d{3})+(?:,\d{3})*(?!\d)"
@@ -156,6 +158,8 @@ def _split_command(match: str) -> str:
 @lru_cache(maxsize=1 << 15)
 def normalised(text: str) -> str:
     """The answer in the one spelling that the parser reads; thousands separators are gone."""
+    if _NUMBER.fullmatch(text):
+        return text
     text = repaired(_single_backslashes(text))
     if not text.isascii():
         text = _ascii(text)
@@ -164,12 +168,15 @@ def normalised(text: str) -> str:
         text = _INLINE.sub(r"\1", text)
     if not any(mark in text for mark in ("\\", "*", "`", "{,}", "__")):
         return _plain(text)
-    text = _MARKDOWN.sub(lambda m: m.group(1) or m.group(2) or m.group(3), text)
+    if "**" in text or "__" in text or "`" in text:
+        text = _MARKDOWN.sub(lambda m: m.group(1) or m.group(2) or m.group(3), text)
     text = _COMMAND.sub(lambda m: _split_command(m.group(1)), text)
-    text = _GROUPED.sub(lambda m: _SEPARATOR.sub("", m.group(0)), text)
+    if "," in text or "\\ " in text:
+        text = _GROUPED.sub(lambda m: _SEPARATOR.sub("", m.group(0)), text)
     text = _DROPPED.sub(" ", _NO_DELIMITER.sub(" ", text))
-    for pattern, into in _ALIASES:
-        text = pattern.sub(into, text)
+    if _ALIASED.search(text):
+        for pattern, into in _ALIASES:
+            text = pattern.sub(into, text)
     text = _SPACES.sub(" ", text)
     for escaped in "$%#&_":
         text = text.replace(f"\\{escaped}", escaped)
@@ -179,7 +186,8 @@ def normalised(text: str) -> str:
 def _plain(text: str) -> str:
     text = text.replace("<=", r"\le ").replace(">=", r"\ge ").replace("!=", r"\ne ")
     text = text.replace("...", r"\ldots ").replace("~", " ")
-    text = _COMMAS.sub(lambda m: m.group(0).replace(",", ""), text)
+    if "," in text:
+        text = _COMMAS.sub(lambda m: m.group(0).replace(",", ""), text)
     if "_" in text or "base" in text:
         text = _based(text)
     if r"\ldots" in text:
@@ -188,7 +196,9 @@ def _plain(text: str) -> str:
         text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)
     if "," in text and _CONTINENTAL.fullmatch(text):
         text = re.sub(r"[ .]", "", text).replace(",", ".")
-    text = _GLUED.sub(r" \1 ", _ORDINAL.sub("", text))
+    text = _ORDINAL.sub("", text)
+    if "or" in text or "and" in text:
+        text = _GLUED.sub(r" \1 ", text)
     return without_remarks(" ".join(text.split()))
 
 

@@ -55,11 +55,14 @@ def repaired(text: str) -> str:
 def without_remarks(text: str) -> str:
     """An answer without `approximately`, `respectively`, `for all x`, or a bracketed note."""
     text = _ABOUT.sub("", text)
-    text = _RESPECTIVELY.sub("", text)
-    shorter = _FOR_ALL.sub("", text)
-    text = shorter if shorter and r"\mathbb{Z}" not in text else text
-    text = _REMARK.sub("", text)
-    text = _OUTWARD.sub(_inward, text)
+    if "respectively" in text:
+        text = _RESPECTIVELY.sub("", text)
+    if r"\mathbb{Z}" not in text and any(word in text for word in ("for", "where", "with")):
+        text = _FOR_ALL.sub("", text) or text
+    if text.endswith((")", "}")):
+        text = _REMARK.sub("", text)
+    if "[" in text or "]" in text:
+        text = _OUTWARD.sub(_inward, text)
     return _OUT_OF.sub(r"\\frac{\1}{\2}", text).strip()
 
 

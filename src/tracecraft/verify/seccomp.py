@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterable
 
+from tracecraft.verify.kernel import PreparedFilter
 from tracecraft.verify.syscalls import (
     AUDIT_ARCH,
     CHECKED,
@@ -61,7 +62,7 @@ def _clone(*, processes: bool) -> _Code:
 
 
 class Filter:
-    """An assembled filter; `for_process` gives its bytes for one process.
+    """An assembled filter, ready to be installed by any number of forked processes.
 
     Args:
         paths: may rename, remove and change modes of files.
@@ -72,11 +73,12 @@ class Filter:
     def __init__(self, *, paths: bool, launch: bool = False, spawn: bool = False) -> None:
         if not AUDIT_ARCH:
             raise OSError(_ENOSYS, "no system call table for this machine")
-        self._program = _assemble(paths=paths, launch=launch, spawn=spawn)
+        program = _assemble(paths=paths, launch=launch, spawn=spawn)
+        self._prepared = PreparedFilter(program, struct.pack("<I", _PID))
 
-    def for_process(self, pid: int) -> bytes:
-        """The `struct sock_filter` array, with `pid` the only process that may be signalled."""
-        return self._program.replace(struct.pack("<I", _PID), struct.pack("<I", pid))
+    def install(self) -> None:
+        """Filter the calls of this process, the only one that it may signal from here on."""
+        self._prepared.install()
 
 
 def _assemble(*, paths: bool, launch: bool, spawn: bool) -> bytes:

@@ -2,18 +2,19 @@ r"""Answers of one shape in several dresses: `[[1,2],[3,4]]` is a matrix, `2\mat
 
 from fractions import Fraction
 
-from tracecraft.verify.nodes import Call, Group, Matrix, Node, Number, Symbol, walk
+from tracecraft.verify.nodes import Call, Group, Matrix, Node, Number, Symbol, mentioned, walk
 
 __all__ = ["undressed"]
 
 _AXES = ("i", "j", "k")
+_UNIT_VECTORS = frozenset(f"vec_{axis}" for axis in _AXES)
 _ZERO, _ONE = Number(Fraction(0)), Number(Fraction(1))
 
 
 def undressed(a: Node, b: Node) -> tuple[Node, Node]:
     """Both answers in the plainest dress that they share."""
     a, b = (_named_point(_spread(_rows(n))) for n in (a, b))
-    bold = [any(_axis(n) is not None for n in walk(x)) for x in (a, b)]
+    bold = [not _UNIT_VECTORS.isdisjoint(mentioned(x)) for x in (a, b)]
     if not any(bold):
         return a, b
     a, b = (x if is_bold else _bold(x) for x, is_bold in zip((a, b), bold, strict=True))

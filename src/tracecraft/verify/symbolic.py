@@ -19,13 +19,14 @@ def symbolic(reference: str, answer: str) -> Ruling:
     """Whether Math-Verify takes the two for equal, checked again by their values."""
     from math_verify.grader import verify
 
-    gold, given = _parsed(reference), _parsed(answer)
-    if not gold or not given:
+    gold = _parsed(reference)
+    given = _parsed(answer) if gold else []
+    if not given:
         return unsure("not understood")
     options: dict[str, Any] = {"timeout_seconds": None, "raise_on_error": False}
     if verify(gold, given, float_rounding=10, numeric_precision=30, strict=True, **options):
         return _checked(gold, given, "math-verify")
-    if verify(
+    if _set_and_relation(gold, given) and verify(
         gold,
         given,
         float_rounding=10,
@@ -50,6 +51,14 @@ def _parsed(text: str) -> list[Any]:
             raise_on_error=False,
         )
     )
+
+
+def _set_and_relation(gold: list[Any], given: list[Any]) -> bool:
+    """Whether one pair is a set beside a relation: only there does allowing that tell anything."""
+    from math_verify.grader import is_relation
+    from sympy import Set
+
+    return any(isinstance(a, Set) for a in gold) and any(is_relation(b) for b in given)
 
 
 def _checked(gold: list[Any], given: list[Any], rule: str, *flags: str) -> Ruling:

@@ -5,6 +5,7 @@ threads, notebooks, daemonic and forked processes. Requests and replies are leng
 pickles and JSON on its standard input and output.
 """
 
+import gc
 import json
 import os
 import pickle
@@ -338,6 +339,7 @@ def serve() -> None:
     except Exception as error:
         reply("broken", f"{type(error).__name__}: {error}")
         return
+    gc.freeze()  # what is loaded by now stays: no collection need look at it again
     _limit_memory(memory)
     reply("ready")
     try:

@@ -44,6 +44,10 @@ _INLINE = 1 << 16
 """Bytes of output that are told with the answer; more is handed over as a file."""
 _SHOWN = 1 << 12
 """Bytes of the end of what it said on standard error that are told with the answer."""
+_DIE_WITH_ZYGOTE = kernel.prepared_prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+_NO_NEW_PRIVILEGES = kernel.prepared_prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+_NOT_DUMPABLE = kernel.prepared_prctl(kernel.PR_SET_DUMPABLE, 0)
+_NO_CAPABILITIES = kernel.prepared_drop()
 _ORDER = ("stdin", "stdout", "stderr", "code", "result", "spec", "rpc_in", "rpc_out")
 
 
@@ -247,7 +251,7 @@ class Zygote:
             walls.WORK.chmod(0o500)
 
     def _enclose(self, request: dict[str, Any], descriptors: list[int], telling: int) -> None:
-        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        _DIE_WITH_ZYGOTE()
         os.setsid()
         mode, limits = request["mode"], request["limits"]
         os.chdir(_WORK if self.kind != "landlock" else "/")
@@ -268,14 +272,13 @@ class Zygote:
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.umask(0o077)
         walls.tighten(limits, processes=limits["processes"] if self.kind != "landlock" else 0)
-        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+        _NO_NEW_PRIVILEGES()
         if self.kind == "landlock":
             kernel.landlock(self.readable, [])
         else:
-            kernel.drop_capabilities()
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-        profile = mode if mode in self.filters else "script"
-        kernel.filter_calls(self.filters[profile].for_process(os.getpid()))
+            _NO_CAPABILITIES()
+        _NOT_DUMPABLE()
+        self.filters[mode if mode in self.filters else "script"].install()
         os.close(telling)
 
 
