@@ -13,6 +13,7 @@ import polars as pl
 from tracecraft.schema import Verdict
 from tracecraft.stage import Desk
 from tracecraft.think import split
+from tracecraft.verify.extract import TAGS
 from tracecraft.verify.workers import Pool, Task, guarded
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ Row = Mapping[str, Any]
 
 _BLOCK = 4_096
 """Rows that are Python objects at once."""
-_TAGS = ("<think>", "</think>", "<|begin_of_", "<|end_of_")
 
 
 def cores() -> int:
@@ -168,7 +168,7 @@ def _response(judge: "Verifier", row: Row) -> tuple[str, int] | Verdict:
         if row.get(column) is None:
             what = "reference answer" if column == "answer" else column
             return Verdict("unverifiable", detail=f"no {what}", seconds=0.0)
-    if "<" not in text or not any(tag in text for tag in _TAGS):
+    if "<" not in text or not any(tag in text for tag in TAGS):
         return text, 0
     thought = split(text)
     if not thought.closed:

@@ -53,6 +53,7 @@ def literal(text: str) -> tuple[Fraction, int | None] | None:
     return Fraction(digits.rstrip(".")), decimals
 
 
+@lru_cache(maxsize=1 << 14)
 def decided(reference: str, answer: str) -> Ruling:
     """The ruling on two final answers as they were written; `final` is False if it is open."""
     a, b = normalised(reference), normalised(answer)

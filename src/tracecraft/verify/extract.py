@@ -24,6 +24,7 @@ class Extract:
 
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*")
+_BRACE = re.compile(r"(?<!\\)[{}]")
 _DISPLAYED = re.compile(r"\\(?:quad|qquad|[,;: ()\[\]])|[$\\]|\\[\[\]]")
 _NAMES = re.compile(r"[A-Za-z](?:_\w|_\{\w+\})?(?:\(\w\))?\s*=\s*$")
 _BETWEEN = re.compile(r"|[,;&]|(?:[A-Za-z()]+ ){0,4}(?:and|or)|,? ?(?:and|or)|(?:[A-Za-z]+ ){0,2},")
@@ -41,6 +42,9 @@ _CUE = re.compile(
 )
 _CUES = ("answer", "\na:", "答", "réponse", "antwort", "respuesta", "risposta", "resposta", "ответ")
 """How an announcement begins, in lower case: what the text is searched for before `_CUE`."""
+TAGS = ("<think>", "</think>", "<|begin_of_", "<|end_of_")
+"""What a thought in a response begins or ends with."""
+_ASCII_CUES = tuple(cue for cue in _CUES if cue.isascii())
 _CHAT = re.compile(r"<\|(?:im_start|im_end|endoftext|eot_id|end_of_text)\|>")
 _WINDOW = 4_000
 """Characters from the end in which an announcement is looked for."""
@@ -76,7 +80,7 @@ def extracted(text: str, *, loose: bool = True) -> Extract | None:
         loose: also take the one formula of the last sentence, where nothing is announced.
     """
     body, offset = text, 0
-    if "<" in text:
+    if "<" in text and any(tag in text for tag in TAGS):
         thought = split(text)
         if not thought.closed:
             return None
@@ -99,12 +103,20 @@ def extracted(text: str, *, loose: bool = True) -> Extract | None:
     return Extract(found.answer, found.method, found.start + offset, found.end + offset)
 
 
+_BOX_AND_JOINT = 5_200
+"""Characters within which a box begins that belongs to the one after it."""
+
+
 def _last_box(text: str) -> Extract | None:
     """The last box; together with those before it that only `,`, `and` or `or` part from it."""
     boxes: list[tuple[int, int, str]] = []
     end = len(text)
     while True:
-        at = max(text.rfind("\\boxed", 0, end), text.rfind("\\fbox", 0, end))
+        begin = max(boxes[-1][0] - _BOX_AND_JOINT, 0) if boxes else 0
+        if boxes and text.find("box", begin, end) < 0:
+            break
+        at = text.rfind("\\boxed", begin, end)
+        at = max(at, text.rfind("\\fbox", max(at, begin), end))
         if at < 0:
             break
         match = _BOX.match(text, at)
@@ -130,12 +142,11 @@ def _box(text: str, at: int, inside: int) -> tuple[int, int, str]:
     """A box from its backslash: where it stands, and what is in it; closed or not."""
     if inside < len(text) and text[inside] == "{":
         depth = 0
-        for here in range(inside, min(len(text), inside + 5_000)):
-            char = text[here]
-            if char in "{}" and text[here - 1] != "\\":
-                depth += 1 if char == "{" else -1
-                if not depth:
-                    return at, here + 1, text[inside + 1 : here]
+        for brace in _BRACE.finditer(text, inside, min(len(text), inside + 5_000)):
+            depth += 1 if brace.group() == "{" else -1
+            if not depth:
+                here = brace.start()
+                return at, here + 1, text[inside + 1 : here]
         rest = re.split(r"\n|\$|\\\]|\\\)", text[inside + 1 :], maxsplit=1)[0]
         return at, inside + 1 + len(rest), rest
     rest_match = re.compile(r"[^\s$]+").match(text, inside)
@@ -222,7 +233,7 @@ def _announced(text: str, begin: int = 0, *, final: bool = False) -> Extract | N
 
 def _places(tail: str) -> list[int]:
     places = [0] if tail.startswith("a:") else []
-    for cue in _CUES:
+    for cue in _ASCII_CUES if tail.isascii() else _CUES:
         at = tail.rfind(cue)
         while at >= 0:
             places.append(at)

@@ -120,6 +120,8 @@ def walk(node: Node) -> Iterator[Node]:
 
 def mentioned(node: Node) -> set[str]:
     """All names in it, with those of constants and named sets."""
+    if isinstance(node, Number):
+        return set()
     return {n.name for n in walk(node) if type(n) is Symbol}
 
 

@@ -153,6 +153,8 @@ def rounding(a: Node, b: Node) -> Ruling | None:
     if symbols(a) or symbols(b):
         return None
     written, given = _decimal(a), _decimal(b)
+    if written is None and given is None:
+        return None
     left, right = precise(a), precise(b)
     if left is None or right is None or differ(left, right, 0.2):
         return None
