@@ -181,6 +181,30 @@ def test_filter_drops_by_rule_and_looks_first_when_asked(tracecraft, rows, tmp_p
     assert "goold" in done.stderr
 
 
+def test_a_filter_of_whole_completions_parts_them_and_looks_where_nobody_judged(
+    tracecraft, tmp_path
+):
+    rules = tmp_path / "mine.yaml"
+    rules.write_text(
+        "name: mine\nmeasures: [cut_off]\nrules:\n"
+        "  - {drop: wrong, when: outcome = 'incorrect', why: no}\n"
+        "  - {drop: truncated, when: cut_off IS NOT NULL, why: no end}\n"
+    )
+    raw, out = tmp_path / "raw.jsonl", tmp_path / "out.jsonl"
+    texts = ("<think>I add.</think> 3", "<think>I add", "3")
+    cells = [{"id": i, "question": "1+2?", "response": text} for i, text in enumerate(texts)]
+    raw.write_text("".join(json.dumps(row) + "\n" for row in cells))
+    done = tracecraft("filter", raw, "--rules", rules, "--out", out, code=2)
+    assert "tracecraft verify" in done.stderr
+    done = tracecraft("filter", raw, "--rules", rules, "--what-if", "--json")
+    wrong, truncated = json.loads(done.stdout)["rules"]
+    assert (wrong["dropped"], wrong["unknown"], wrong["right"]) == (0, 3, None)
+    assert [row["id"] for row in truncated["examples"]] == [1]
+    raw.write_text("".join(json.dumps(row | {"outcome": "correct"}) + "\n" for row in cells))
+    tracecraft("filter", raw, "--rules", rules, "--out", out)
+    assert [row["response"] for row in lines(out)] == [texts[0], texts[2]]
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

@@ -30,6 +30,7 @@ def test_what_if_counts_what_each_rule_would_do_and_drops_nothing(tmp_path: Path
     assert (wrong.dropped, wrong.matched, wrong.alone, wrong.unknown) == (1, 1, 0, 0)
     assert (long.dropped, long.matched, long.alone, long.unknown) == (2, 3, 2, 1)
     assert (never.dropped, never.matched, never.unknown) == (0, 0, 1)
+    assert (report.right, wrong.right, long.right, never.right) == (0.8, 0.0, 2 / 3, None)
     assert long.examples["trace_id"].to_list() == ["t2"]
     assert never.examples.height == 0
     dropped = stage(rows.lazy()).collect()["dropped"].value_counts()

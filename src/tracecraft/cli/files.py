@@ -21,6 +21,7 @@ from tracecraft.completions import Completions
 from tracecraft.errors import DataError, UsageError
 from tracecraft.schema import DROPPED, OPTIONAL, VERDICT
 from tracecraft.stage import Desk, Progress, Stage
+from tracecraft.think import split
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +173,7 @@ def filter_rows(
     table = _read(files, mapping)
     columns = list(dict.fromkeys([*VERDICT, *OPTIONAL, *table.columns]))
     stage = _stage({"use": "filter", "rules": rules, "columns": columns}, None)
-    ours = _judgeable(stage, table, mapping, files)
+    ours = _judgeable(stage, table, mapping, files, what_if=what_if)
     if what_if:
         _what_if(stage, ours, as_json=as_json)
     elif out is None:
@@ -300,17 +301,53 @@ def _answered(
 
 
 def _judgeable(
-    stage: Stage, table: pl.DataFrame, mapping: list[str] | None, files: list[Path]
+    stage: Stage,
+    table: pl.DataFrame,
+    mapping: list[str] | None,
+    files: list[Path],
+    *,
+    what_if: bool,
 ) -> pl.DataFrame:
-    """The rows as rules read them; a lesser column that a file lacks is null, which is said."""
+    """The rows as rules read them; a lesser column that a file lacks is null, which is said.
+
+    A response that holds its thought is parted. Without an outcome one can only look.
+    """
     needs = stage.needs()[0]
     decisive = DECISIVE["response" in needs]
-    required = tuple(name for name in needs if name in decisive)
-    ours = _as_ours(table, mapping, required, files)
+    there = {*(name.lower() for name in table.columns), *_mapped(mapping)}
+    unjudged = "outcome" in needs and "outcome" not in there
+    if unjudged and not what_if:
+        raise DataError(
+            f"{', '.join(map(str, files))}: rules about outcome, and no column outcome: it has "
+            f"{', '.join(table.columns)}\n  next   judge first: tracecraft verify FILE --out "
+            "JUDGED; or --map outcome=THEIRS; --what-if shows what the other rules would drop"
+        )
+    required = [name for name in needs if name in decisive]
+    ours = _parted(
+        _as_ours(
+            table, mapping, tuple(n for n in required if n != "outcome" or not unjudged), files
+        )
+    )
     lacking = [name for name in needs if name not in ours.columns]
-    if lacking:
-        log.warning("no column %s: rules about it drop nothing", ", ".join(lacking))
+    lesser = [name for name in lacking if name != "outcome"]
+    if unjudged:
+        log.warning("no column outcome: who is right can't be told; tracecraft verify judges")
+    if lesser:
+        log.warning("no column %s: rules about it drop nothing", ", ".join(lesser))
     return ours.with_columns(pl.lit(None, needs[name]).alias(name) for name in lacking)
+
+
+def _parted(ours: pl.DataFrame) -> pl.DataFrame:
+    """The rows with thought and response apart where one column holds both."""
+    if "response" not in ours.columns or "reasoning" in ours.columns:
+        return ours
+    parts = [None if text is None else split(text) for text in ours["response"]]
+    if not any(part and (part.reasoning or not part.closed) for part in parts):
+        return ours
+    return ours.with_columns(
+        pl.Series(name, [part and getattr(part, name) for part in parts], pl.String)
+        for name in ("reasoning", "response")
+    )
 
 
 def _mapped(mapping: list[str] | None) -> dict[str, str]:

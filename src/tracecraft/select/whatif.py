@@ -27,6 +27,9 @@ class RuleCount:
     """Rows that no other rule holds for: what would come back without it."""
     unknown: int
     """Rows for which it is null, so that it did not decide."""
+    right: float | None
+    """Share of correct rows among those matched that are judged correct or incorrect; None where
+    none is judged."""
     reads: tuple[str, ...]
     """The columns and measures it looks at."""
     examples: pl.DataFrame
@@ -37,7 +40,7 @@ class RuleCount:
         texts = [c for c in ("response", "reasoning", "statement") if c in self.examples.columns]
         told = []
         for row in self.examples.iter_rows(named=True):
-            names = [c for c in ("trace_id", "problem_id") if row.get(c)][:1]
+            names = [c for c in ("trace_id", "problem_id", "id") if row.get(c)][:1]
             names += [c for c in self.reads if c in row]
             end = next((c for c in texts if row[c] and row[c].strip() and c not in names), None)
             names += [end] if end else []
@@ -51,6 +54,8 @@ class WhatIf:
 
     rows: int
     kept: int
+    right: float | None
+    """Share of correct rows among all that are judged correct or incorrect."""
     rules: tuple[RuleCount, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,25 +69,35 @@ class WhatIf:
                 "matched": rule.matched,
                 "alone": rule.alone,
                 "unknown": rule.unknown,
+                "right": rule.right,
                 "examples": rule.shown(),
             }
             for rule in self.rules
         ]
-        return {"rows": self.rows, "kept": self.kept, "rules": told}
+        return {"rows": self.rows, "kept": self.kept, "right": self.right, "rules": told}
 
     def __str__(self) -> str:
+        gone = self.rows - self.kept
+        judged = "" if self.right is None else f"; {_share(self.right)} of those judged are right"
         lines = [
-            f"{self.rows:,} rows: {self.kept:,} would stay, {self.rows - self.kept:,} would go",
-            f"  {'rule':<16}{'drops':>9}{'matches':>9}{'alone':>9}{'null':>9}  when",
+            f"{self.rows:,} rows: {self.kept:,} would stay, {gone:,} would go{judged}",
+            "  drops: gone by this rule, the first that matches; matches: gone by it or another; "
+            "alone: only it matches;",
+            "  right: share of right ones among its matches; null: it can't be told",
+            f"  {'rule':<16}{'drops':>9}{'matches':>9}{'alone':>9}{'right':>8}{'null':>9}  when",
         ]
         for rule in self.rules:
             lines.append(
                 f"  {rule.drop:<16}{rule.dropped:>9,}{rule.matched:>9,}{rule.alone:>9,}"
-                f"{rule.unknown:>9,}  {rule.when}"
+                f"{_share(rule.right):>8}{rule.unknown:>9,}  {rule.when}"
             )
             for example in rule.shown():
                 lines.append("      " + "  ".join(f"{k}={v!r}" for k, v in example.items()))
         return "\n".join(lines)
+
+
+def _share(right: float | None) -> str:
+    return "-" if right is None else f"{right:.1%}"
 
 
 def _short(value: Any) -> Any:
@@ -100,7 +115,12 @@ def what_if(
     """
     names = [f"rule_{i}" for i in range(len(rules))]
     tests = [test.alias(name) for name, (*_, test) in zip(names, rules, strict=True)]
-    flags = rows.select(tests).collect(engine="streaming")
+    outcome = pl.lit(None, pl.String)
+    if "outcome" in rows.collect_schema():
+        outcome = pl.col("outcome").cast(pl.String)
+    judged = pl.when(outcome.is_in(["correct", "incorrect"])).then(outcome == "correct")
+    looked = rows.select(*tests, judged.alias("right")).collect(engine="streaming")
+    flags, right = looked.select(names), looked["right"]
     hits = flags.with_columns(pl.all().fill_null(value=False))
     total = hits.sum_horizontal() if names else pl.Series([], dtype=pl.UInt32)
     taken = pl.repeat(value=False, n=hits.height, eager=True)
@@ -109,14 +129,21 @@ def what_if(
         first = hits[name] & ~taken
         taken = taken | hits[name]
         alone = int((hits[name] & (total == 1)).sum())
-        counts.append((int(hits[name].sum()), int(first.sum()), alone, flags[name].null_count()))
+        unknown, rate = flags[name].null_count(), _rate(right.filter(hits[name]))
+        counts.append((int(hits[name].sum()), int(first.sum()), alone, unknown, rate))
         firsts.append(first.arg_true().head(examples))
     shown = _rows_at(rows, firsts)
     told = tuple(
         RuleCount(drop, when, why, *count, tuple(columns(test)), rows_shown)
         for (drop, when, why, test), count, rows_shown in zip(rules, counts, shown, strict=True)
     )
-    return WhatIf(hits.height, hits.height - int(taken.sum()), told)
+    return WhatIf(hits.height, hits.height - int(taken.sum()), _rate(right), told)
+
+
+def _rate(right: pl.Series) -> float | None:
+    """Share of true ones among those that are not null; None without any."""
+    known = right.drop_nulls()
+    return int(known.sum()) / len(known) if len(known) else None
 
 
 def _rows_at(rows: pl.LazyFrame, positions: Sequence[pl.Series]) -> list[pl.DataFrame]:
