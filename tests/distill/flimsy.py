@@ -7,8 +7,10 @@ from multiprocessing.connection import Connection
 
 from tracecraft.engine import Completion
 
+TROUBLE = "RuntimeError: poison"
 
-def serve(connection: Connection, poison: str, room: int) -> None:
+
+def serve(connection: Connection, poison: str, room: int = 1_000, trouble: str = TROUBLE) -> None:
     """Answer all that has come, together; die of the poison, or of more than there is room for."""
     connection.send(("ready",))
     while True:
@@ -19,7 +21,7 @@ def serve(connection: Connection, poison: str, room: int) -> None:
         if len(batch) > room:
             sys.exit("RuntimeError: CUDA out of memory")
         if poison and any(poison in one.prompt for _, one in batch):
-            connection.send(("broken", "Unsupported: poison\n  next   take another"))
+            connection.send(("broken", f"{trouble}\n  next   take another"))
             sys.exit(1)
         for name, one in batch:
             connection.send(("said", [(name, Completion(one.prompt, "stop"))]))

@@ -28,9 +28,9 @@ def opened(tmp_path):
     """Opens engines that die of something."""
     sessions = []
 
-    def start(poison: str = "", replicas: int = 1, rows: int = 8, room: int = 1_000) -> Replicas:
+    def start(poison: str = "", replicas: int = 1, rows: int = 8, **others) -> Replicas:
         engines = [Flimsy(i, 1, None, tmp_path) for i in range(replicas)]
-        options = json.dumps({"poison": poison, "room": room})
+        options = json.dumps({"poison": poison, **others})
         sessions.append(Replicas(engines, "flimsy", options, rows))
         sessions[-1].start()
         return sessions[-1]
@@ -66,7 +66,7 @@ def test_the_one_culprit_is_set_aside_whenever_it_comes(opened, place):
     assert (len(said), failed) == (30, ["Z"])
     (why,) = [completion.error for completion in said.values() if completion.error]
     assert why.startswith("set aside: ")
-    assert why.endswith("engines died of it: vllm: flimsy died: Unsupported: poison")
+    assert why.endswith("engines died of it: vllm: flimsy died: RuntimeError: poison")
 
 
 def test_the_only_request_is_a_failed_row_and_no_error(opened):
@@ -80,7 +80,7 @@ def test_engines_that_never_answer_are_given_up(opened, tmp_path, replicas):
     with pytest.raises(EngineError) as caught:
         list(session.stream(iter(asked(*(f"p{i}" for i in range(30))))))
     lines = str(caught.value).splitlines()
-    assert lines[0] == "vllm: flimsy died: Unsupported: poison"
+    assert lines[0] == "vllm: flimsy died: RuntimeError: poison"
     assert lines[1].startswith("  log    ")
     assert lines[-2].endswith(
         "2 engines in a row died of a request each, and none has ever answered"
@@ -88,6 +88,13 @@ def test_engines_that_never_answer_are_given_up(opened, tmp_path, replicas):
     assert lines[-1] == "  next   take another"
     if replicas == 1:
         assert loads(tmp_path) == [8, 1, 1]
+
+
+def test_engines_that_can_not_run_the_model_are_given_up_sooner(opened, tmp_path):
+    session = opened("p", trouble="RuntimeError: Unsupported head size 16")
+    with pytest.raises(EngineError, match="also   2 engines died so, and none has ever answered"):
+        list(session.stream(iter(asked(*(f"p{i}" for i in range(30))))))
+    assert loads(tmp_path) == [8, 1]
 
 
 def test_an_engine_that_answers_no_more_is_given_up(opened, tmp_path):

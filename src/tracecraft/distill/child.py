@@ -122,15 +122,20 @@ def log_folder(wanted: Path | None) -> Iterator[Path]:
             rmtree(folder, ignore_errors=True)
 
 
+def unsuited(told: str) -> bool:
+    """Whether an engine ended of something that it can't do at all."""
+    told = told.lower()
+    return "unsupported" in told or "not supported" in told or "notimplemented" in told
+
+
 def advice(told: str) -> str:
     """What to do about an engine of vLLM's that ended so."""
-    told = told.lower()
-    if "unsupported" in told or "not supported" in told or "notimplemented" in told:
+    if unsuited(told):
         return (
             "take `engine: {use: transformers}`, which draws from the same model, where vLLM"
             " can't; what was answered is kept"
         )
-    if "memory" in told or "kv cache" in told:
+    if "memory" in told.lower() or "kv cache" in told.lower():
         return (
             "lower engine.max_num_seqs or engine.max_model_len, or raise engine.gpu_memory or"
             " engine.tensor_parallel, then run again: what was answered is kept"

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
+from tracecraft.distill.child import unsuited
 from tracecraft.distill.engine import Request
 
 _NARROWER = 8
@@ -12,6 +13,8 @@ is alone after four deaths, each of which costs the loading of a model."""
 _BROKEN_FROM_THE_START, _BROKEN = 2, 4
 """Requests in a row of each of which an engine died, from which the fault is not theirs: while no
 engine has ever answered, and later."""
+_UNSUITED = 2
+"""Engines that died, before any answered, of something that they say they can't do at all."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +49,7 @@ class Owed:
         self._width = 1
         self._guilty: list[Asked] = []
         self._in_a_row: set[str] = set()
+        self._unsuited = 0
 
     def __len__(self) -> int:
         return len(self._fresh) + len(self._suspects)
@@ -88,6 +92,7 @@ class Owed:
         held = list(held)
         on_trial = holder in self._trials
         self._trials.discard(holder)
+        self._unsuited += not self.proven and unsuited(why)
         for asked in held:
             asked.deaths += 1
             asked.why = why
@@ -110,6 +115,8 @@ class Owed:
     @property
     def hopeless(self) -> str:
         """Why none should be started again; empty while one should."""
+        if self._unsuited >= _UNSUITED and not self.proven:
+            return f"{self._unsuited} engines died so, and none has ever answered"
         count = len(self._in_a_row)
         if count < (_BROKEN if self.proven else _BROKEN_FROM_THE_START):
             return ""
