@@ -22,7 +22,7 @@ _SIGNS = [
     (("not ", "n't"),
      rf"{_NOT}\s+(?:\w+ly\s+)?(?:provided|given|specified|mentioned|stated)"
      rf"\s+(?:in|by)\s+the\s+(?:\w+\s+)?{_PROBLEM}"),
-    (("can", "impossible", "unable", "possible"),
+    (("not", "can't", "impossible", "unable"),
      r"(?:can(?:not|'t|\s+not)|impossible\s+to|unable\s+to|not\s+possible\s+to)\s+(?:be\s+)?"
      r"(?:\w+ly\s+)?(?:determined?|answer(?:ed)?|calculated?|solved?)\b[^.\n]{0,40}"
      r"\b(?:without|from\s+the|with\s+the\s+(?:given|provided)|based\s+on\s+the"
@@ -48,7 +48,7 @@ _SIGNS = [
      r"(?:without|needs?|requires?|required)\s+(?:\w+\s+)?"
      rf"(?:additional|more|further|missing|extra)\s+(?:\w+\s+)?{_FACT}"),
 ]  # fmt: skip
-_CAVEATS = [(words, re.compile(rf"\b{pattern}", re.IGNORECASE)) for words, pattern in _SIGNS]
+_CAVEATS = [(words, re.compile(rf"\b{pattern}")) for words, pattern in _SIGNS]
 """Each with words without one of which it cannot match: these are found far faster."""
 _CLOSING = 1_500
 """Characters from the end in which a response closes; before, doubts may have been resolved."""
@@ -58,8 +58,10 @@ def caveat(response: str) -> str | None:
     """The words with which a response says that its problem cannot be answered as it stands."""
     closing = response[-_CLOSING:].lower()
     for words, pattern in _CAVEATS:
-        if any(word in closing for word in words):
-            found = pattern.search(closing)
-            if found is not None:
-                return " ".join(found.group(0).split())
+        for word in words:
+            if word in closing:
+                found = pattern.search(closing)
+                if found is not None:
+                    return " ".join(found.group(0).split())
+                break
     return None

@@ -211,15 +211,21 @@ def _unordered(left: list[Node], right: list[Node], compare: Compare) -> Ruling:
     """Each value has its equal on the other side; repeats do not count."""
     if len(left) * len(right) > _MOST_PAIRS:
         return unsure("too many values")
-    table = [[compare(x, y) for y in right] for x in left]
-    rulings: list[Ruling] = []
-    columns = [list(column) for column in zip(*table, strict=True)]
-    for line in [*table, *columns]:
-        held = [r for r in line if r.holds]
-        if held:
-            rulings.append(min(held, key=lambda r: len(r.flags)))
-        elif any(r.holds is None for r in line):
-            rulings.append(next(r for r in line if r.holds is None))
-        else:
+    table: list[list[Ruling]] = []
+    rulings: list[Ruling | None] = []
+    for x in left:
+        table.append([compare(x, y) for y in right])
+        rulings.append(_best(table[-1]))
+        if rulings[-1] is None:
             return no("a value is missing")
-    return both(rulings, "a value is missing")
+    rulings += [_best(column) for column in zip(*table, strict=True)]
+    found = [r for r in rulings if r is not None]
+    return both(found, "") if len(found) == len(rulings) else no("a value is missing")
+
+
+def _best(line: Sequence[Ruling]) -> Ruling | None:
+    """The ruling with the fewest conventions; None where a value has no equal for certain."""
+    held = [r for r in line if r.holds]
+    if held:
+        return min(held, key=lambda r: len(r.flags))
+    return next((r for r in line if r.holds is None), None)

@@ -2,13 +2,17 @@
 
 from fractions import Fraction
 
-from tracecraft.verify.evaluate import differ, exact, precise, same
+from tracecraft.verify.arithmetic import DOUBLES
+from tracecraft.verify.evaluate import attempted, differ, exact, precise, same
 from tracecraft.verify.nodes import Call, Node, Number, symbols
 from tracecraft.verify.ruling import OPEN, Ruling, no, unsure, yes
 
 __all__ = ["rounding", "scalar"]
 
 _HUNDRED = Number(Fraction(100))
+_NEAR, _FAR = 0.2, 0.25
+"""Relative differences: no rounding moves a value so far; doubles that differ so much do so
+without being looked at more closely."""
 _LARGEST_SHARE = 10
 _LEAST_WRITTEN = 2
 """Significant digits a reference must show before it grants its rounding to an answer."""
@@ -155,8 +159,11 @@ def rounding(a: Node, b: Node) -> Ruling | None:
     written, given = _decimal(a), _decimal(b)
     if written is None and given is None:
         return None
+    rough = attempted(a, {}, DOUBLES), attempted(b, {}, DOUBLES)
+    if None not in rough and differ(*rough, _FAR):
+        return None
     left, right = precise(a), precise(b)
-    if left is None or right is None or differ(left, right, 0.2):
+    if left is None or right is None or differ(left, right, _NEAR):
         return None
     gap = abs(left - right)
     slack = 1 + 1e-9

@@ -17,7 +17,6 @@ import os
 import random
 import resource
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -48,7 +47,15 @@ _DIE_WITH_ZYGOTE = kernel.prepared_prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL
 _NO_NEW_PRIVILEGES = kernel.prepared_prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
 _NOT_DUMPABLE = kernel.prepared_prctl(kernel.PR_SET_DUMPABLE, 0)
 _NO_CAPABILITIES = kernel.prepared_drop()
-_ORDER = ("stdin", "stdout", "stderr", "code", "result", "spec", "rpc_in", "rpc_out")
+_ORDER = {
+    name: place
+    for place, name in enumerate(
+        ("stdin", "stdout", "stderr", "code", "result", "spec", "rpc_in", "rpc_out")
+    )
+}
+"""The descriptors of a program."""
+_FREE = 16
+"""Lower descriptors are taken in the zygote, so that no other is in the way of a program's."""
 
 
 class Zygote:
@@ -175,7 +182,7 @@ class Zygote:
             return
         limits = request["limits"]
         size = (limits["disk"], limits["files"])
-        untouched = walls.WORK.stat().st_mode == 0o40700 and not os.listdir(walls.WORK)  # noqa: PTH208
+        untouched = os.stat(_WORK).st_mode == 0o40700 and not os.listdir(_WORK)  # noqa: PTH116, PTH208
         if self.work != size or not untouched:
             if self.work is not None:
                 kernel.unmount(walls.WORK)
@@ -256,17 +263,14 @@ class Zygote:
         mode, limits = request["mode"], request["limits"]
         os.chdir(_WORK if self.kind != "landlock" else "/")
         self._furnish(request, descriptors)
-        top = max(descriptors, default=0) + 64
-        telling = _move(telling, top)
-        moved = [_move(d, top) for d in descriptors]
-        for target, name in enumerate(_ORDER):
-            if (index := request["fds"].get(name)) is not None:
-                os.dup2(moved[index], target, inheritable=True)
-        kept = max(_ORDER.index(name) for name in request["fds"]) + 1
-        for unused in {*range(3, kept)} - {_ORDER.index(name) for name in request["fds"]}:
-            os.closerange(unused, unused + 1)
+        for name, index in request["fds"].items():
+            os.dup2(descriptors[index], _ORDER[name])
+        kept = max(_ORDER[name] for name in request["fds"]) + 1
+        for name, unused in _ORDER.items():
+            if unused < kept and name not in request["fds"]:
+                os.close(unused)
         os.closerange(kept, telling)
-        os.closerange(telling + 1, telling + 64)
+        os.closerange(telling + 1, _FREE + 256)
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         if mode in ("binary", "command"):
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -284,6 +288,8 @@ class Zygote:
 
 def _emptied(folder: Path) -> None:
     """Nobody may write here until somebody has to: its number of files has no bound."""
+    import shutil  # loads much that only this needs
+
     folder.chmod(0o700)
     for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():
@@ -303,13 +309,8 @@ def _place(path: Path, descriptor: int) -> None:
     os.lseek(descriptor, 0, os.SEEK_SET)
 
 
-def _move(descriptor: int, above: int) -> int:
-    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above)
-    os.close(descriptor)
-    return moved
-
-
 def _preload(packages: list[str]) -> None:
+    """Do beforehand what every program would have to."""
     for name in [*_PRELOAD.split(), *packages]:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -317,6 +318,9 @@ def _preload(packages: list[str]) -> None:
     driver.open_streams()
     driver.add_site_names()
     atexit._clear()
+    while (taken := os.open("/dev/null", os.O_RDONLY)) < _FREE:
+        pass
+    os.close(taken)
     gc.collect()
     gc.freeze()
 
