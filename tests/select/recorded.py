@@ -69,6 +69,13 @@ def choices(folder: Path) -> Iterator[dict[str, Any]]:
             yield trace(row["question"], row["model_outputs"], right=row["pred"] == row["answer"])
 
 
+def letters(folder: Path) -> Iterator[dict[str, Any]]:
+    """MMLU-Pro traces whose response is often a letter alone."""
+    for path in sorted(folder.glob("*.gz")):
+        for row in read(path):
+            yield trace(row["prompt"], row["response"], right=row["correct"])
+
+
 def trace(statement: str, text: str, *, right: bool, opened: bool = False) -> dict[str, Any]:
     parts = split(text, opened=opened)
     return {

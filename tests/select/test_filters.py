@@ -38,6 +38,8 @@ def told(name: str, table: pl.DataFrame) -> pl.DataFrame:
     [
         ("math", "traces_skythought_math", recorded.skythought, 800),
         ("math", "traces_mip_overthinking", recorded.overthinking, 1500),
+        ("math", "traces_qwen3_gemma_mmlupro_math", recorded.letters, 250),
+        ("science", "traces_qwen3_gemma_mmlupro_math", recorded.letters, 250),
         ("code", "traces_r1_qwq_code", recorded.programs, 800),
         ("science", "traces_qwen3_mmlupro", recorded.choices, 1300),
     ],
