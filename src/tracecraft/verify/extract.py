@@ -42,8 +42,10 @@ _CUE = re.compile(
 )
 _CUES = ("answer", "\na:", "答", "réponse", "antwort", "respuesta", "risposta", "resposta", "ответ")
 """How an announcement begins, in lower case: what the text is searched for before `_CUE`."""
-TAGS = ("<think>", "</think>", "<|begin_of_", "<|end_of_")
+TAG = re.compile(r"<(?:/?think>|\|(?:begin|end)_of_)")
 """What a thought in a response begins or ends with."""
+_MARK = re.compile(r"<(?:/?think>|\|)")
+"""The same or a chat's marks: one look through a long text, which mostly has neither."""
 _ASCII_CUES = tuple(cue for cue in _CUES if cue.isascii())
 _CHAT = re.compile(r"<\|(?:im_start|im_end|endoftext|eot_id|end_of_text)\|>")
 _WINDOW = 4_000
@@ -80,7 +82,8 @@ def extracted(text: str, *, loose: bool = True) -> Extract | None:
         loose: also take the one formula of the last sentence, where nothing is announced.
     """
     body, offset = text, 0
-    if "<" in text and any(tag in text for tag in TAGS):
+    mark = _MARK.search(text)
+    if mark is not None and TAG.search(text, mark.start()):
         thought = split(text)
         if not thought.closed:
             return None
@@ -88,7 +91,7 @@ def extracted(text: str, *, loose: bool = True) -> Extract | None:
         offset = text.rfind(body)
     if not body.strip():
         return None
-    if "<|" in body:
+    if mark is not None and "<|" in body:
         body = _CHAT.split(body, maxsplit=1)[0]
     found = _last_box(body)
     if found is not None and body.find("nswer", found.end) >= 0:

@@ -205,7 +205,9 @@ def _number(piece: str) -> Number:
     mantissa, _, exponent = piece.lower().partition("e")
     if len(mantissa) > 1_000 or abs(int(exponent or 0)) > 1_000:
         raise Unparsed("a number too long")
-    value = Fraction(mantissa.rstrip(".") or "0") * Fraction(10) ** int(exponent or 0)
+    value = Fraction(int(mantissa) if mantissa.isdigit() else mantissa.rstrip(".") or "0")
+    if exponent:
+        value *= Fraction(10) ** int(exponent)
     point = mantissa.find(".")
     shown = len(mantissa) - point - 1 if 0 <= point < len(mantissa) - 1 else None
     if exponent:
