@@ -45,3 +45,13 @@ def pico(tmp_path_factory) -> Path:
     )
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def odd(tmp_path_factory) -> Path:
+    """A model with attention heads of 16 numbers, fewer than vLLM's kernels for the CPU know."""
+    from tracecraft.train.pico import Pico
+
+    folder = tmp_path_factory.mktemp("odd")
+    Pico(hidden=64, heads=4).make([f"{i} and {i}" for i in range(200)], folder)
+    return folder

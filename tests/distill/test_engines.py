@@ -13,7 +13,6 @@ from processes import descendants, gone, guarded
 from tracecraft.completions import Completions
 from tracecraft.distill.engine import Engine, Request, Sampling
 from tracecraft.errors import EngineError
-from tracecraft.train.pico import Pico
 
 pytest.importorskip("transformers")
 
@@ -98,14 +97,6 @@ def test_weights_that_are_torn_are_said(pico, tmp_path):
     (torn / "model.safetensors").write_bytes(b"\x08\x00\x00")
     with pytest.raises(EngineError, match=r"torn did not start(.|\n)*next"):
         ask(Engine.bind({"use": "transformers", "model": str(torn)}), "a")
-
-
-@pytest.fixture(scope="session")
-def odd(tmp_path_factory):
-    """A model with attention heads of 16 numbers, fewer than vLLM's kernels for the CPU know."""
-    folder = tmp_path_factory.mktemp("odd")
-    Pico(hidden=64, heads=4).make([f"{i} and {i}" for i in range(200)], folder)
-    return folder
 
 
 @pytest.mark.vllm

@@ -116,6 +116,20 @@ def test_a_server_that_does_not_start_says_why(pico, tmp_path):
     assert not guarded(os.getpid())
 
 
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_a_model_that_vllm_cant_run_is_said_and_its_servers_are_given_up(odd, tmp_path):
+    pytest.importorskip("vllm")
+    engine = Engine.bind({"use": "serve", "model": str(odd), "logs": str(tmp_path)})
+    with pytest.raises(EngineError) as caught, engine.open() as session:
+        list(session.stream(iter(requests(engine, 8))))
+    told = str(caught.value)
+    assert "RuntimeError: Unsupported CPU attention configuration: head_dim=16" in told
+    assert "none has ever answered" in told
+    assert "  next   take `engine: {use: transformers}`" in told
+    assert not guarded(os.getpid())
+
+
 KILLED = """
 import sys
 from pathlib import Path
