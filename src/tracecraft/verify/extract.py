@@ -63,7 +63,8 @@ _SENTENCE = re.compile(r"(?<=[^\s.])[.!?](?=\s+[^\s])|\n+(?=\s*\S)")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _BROKEN = re.compile(r"(?:\b(?:is|are|was|be)|=|:)$")
 _THEREFORE = re.compile(r"(?<=[\s$])(?:Therefore|Thus|Hence|So)\b,?")
-_HOPE = re.compile(r"\s*I hope it is correct\.?\s*$")
+_HOPE = re.compile(r"\s*I hope it is correct\.?$")
+_HOPED = 30
 _CONCLUDES = re.compile(r"(?:\b(?:is|are|equals|be|was|to)|=|:)\s*$")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?%?(?![\w^_\\])")
 _ENDS_IN = re.compile(
@@ -259,7 +260,9 @@ def _whole(text: str) -> Extract | None:
 
 def _tail(text: str) -> Extract | None:
     """The one formula, or the one number, of the last sentence."""
-    text = _HOPE.sub("", text).rstrip()
+    text = text.rstrip()
+    if "I hope" in text[-_HOPED:]:
+        text = _HOPE.sub("", text).rstrip()
     window = max(len(text) - 600, 0)
     ends = [m.end() for m in _SENTENCE.finditer(text, window, len(text))]
     ends += [m.start() for m in _THEREFORE.finditer(text, ends[-1] if ends else window)]
