@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _ALL_REFUSED = 20
 """Requests refused, and none answered, from which the fault is not theirs."""
+_LOOK_SECONDS = 0.25
 Results = queue.SimpleQueue[tuple[Request, Completion] | BaseException]
 
 
@@ -217,6 +218,8 @@ class Round:
         if not self.owed:
             return None
         waits = [s.ready_at - s.clock() for s in self.pool.servers if s.gone is None]
+        if self.pool.keeper is not None:
+            waits.append(_LOOK_SECONDS)  # a server that starts again is ready at no known time
         return min((max(0.01, wait) for wait in waits if wait > 0), default=None)
 
     def _hopeless(self) -> str:
