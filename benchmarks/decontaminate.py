@@ -11,11 +11,11 @@ is part of this project: `--data FOLDER` names the folder they lie in). For each
   8-gram  rows that share one run of 8 words with an item: what most tools drop
 
 All 139 rows of `more` were read. 127 are the item's problem: retyped, reworded, or asked for the
-same unknown in another form ("find m + n"). 12 are not: 11 of the 12 between MATH's training or test
-set and MATH-500, and one AIME problem with another number. Six of these share the item's figure or
-given facts and ask something else, four are siblings (a hexagon for a heptagon, r = c for z = c), one
-has another number (6^20 for 20), one has only its symbols in common. So of 1,042 rows dropped here
-(`found` and `more`, without HumanEval+) 1,030 repeat an item.
+same unknown in another form ("find m + n"). 12 are not: 11 of the 12 between MATH's training or
+test set and MATH-500, and one AIME problem with another number. Six of these share the item's
+figure or given facts and ask something else, four are siblings (a hexagon for a heptagon, r = c
+for z = c), one has another number (6^20 for 20), one has only its symbols in common. So of 1,042
+rows dropped here (`found` and `more`, without HumanEval+) 1,030 repeat an item.
 
   MATH test for MATH-500 1 of 6 true, MATH train for MATH-500 0 of 6, AIME for MATH-500 4 of 4,
   AIME for MATH test 54 of 55, MATH train for AIME 68 of 68

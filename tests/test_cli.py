@@ -181,6 +181,24 @@ def test_filter_drops_by_rule_and_looks_first_when_asked(tracecraft, rows, tmp_p
     assert "goold" in done.stderr
 
 
+def test_an_index_of_what_stays_serves_the_next_dedupe_and_grows(tracecraft, tmp_path):
+    def rows(name, *numbers):
+        text = "How many ways are there to seat {} guests around one table"
+        cells = [{"id": f"{name}{n}", "question": text.format(n)} for n in numbers]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(c) + "\n" for c in cells))
+        return tmp_path / f"{name}.jsonl"
+
+    out, index, both = (tmp_path / name for name in ("out.jsonl", "a.index", "b.index"))
+    tracecraft("dedupe", rows("a", 3, 4, 3), "--out", out, "--index", index, "--set", "id=id")
+    assert [row["id"] for row in lines(out)] == ["a3", "a4"]
+    said = "--set", f"published={index}"
+    tracecraft("dedupe", rows("b", 4, 5), "--out", out, "--index", both, *said)
+    assert [row["id"] for row in lines(out)] == ["b5"]
+    assert lines(tmp_path / "out.dropped.jsonl")[0]["duplicate_of"] == "a4"
+    tracecraft("dedupe", rows("c", 3, 5, 6), "--out", out, "--set", f"published={both}")
+    assert [row["id"] for row in lines(out)] == ["c6"]
+
+
 def test_a_filter_of_whole_completions_parts_them_and_looks_where_nobody_judged(
     tracecraft, tmp_path
 ):

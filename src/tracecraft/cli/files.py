@@ -1,6 +1,5 @@
 """Stages as commands over files: rows in, the same rows out with what the stage adds."""
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -14,34 +13,14 @@ from rich.live import Live
 from rich.text import Text
 
 from tracecraft import yaml
+from tracecraft.cli import rows
 from tracecraft.cli.frame import RUNS, AsJson, StoreFolder, app, stderr
 from tracecraft.cli.show import print_json
 from tracecraft.cli.watch import duration
 from tracecraft.completions import Completions
-from tracecraft.errors import DataError, UsageError
+from tracecraft.errors import UsageError
 from tracecraft.schema import DROPPED, OPTIONAL, VERDICT
 from tracecraft.stage import Desk, Progress, Stage
-from tracecraft.think import split
-
-log = logging.getLogger(__name__)
-
-ALIASES = {"reference": "answer", "problem": "statement", "question": "statement"}
-"""What `--map` also understands for a column of ours."""
-
-DECISIVE = {True: ("outcome", "response"), False: ("statement", "answer")}
-"""Columns that a filter of traces, or of problems, can't do without where its rules name them."""
-
-NESTED = {
-    "statement": False,
-    "reasoning": False,
-    "tests": False,
-    "domain": False,
-    "finish": False,
-    "choices": True,
-    "completion_tokens": True,
-}
-"""Columns that a stage uses where they are there, found like the required ones; those with a type
-of their own keep it."""
 
 Inputs = Annotated[
     list[Path],
@@ -94,22 +73,22 @@ def verify(
     places = [Stored.at(path) for path in files]
     files = [file for place in places for file in place.files]
     known = {name: one for place in places for name, one in place.verifiers.items()}
-    table = _read(files, mapping)
+    table = rows.read(files, mapping)
     if out is None and again.OUTCOME not in table.columns:
         raise UsageError("verify: --out is missing, and the rows hold no verdicts to try again")
     said = {"": {"use": use or "auto"}}
     asked = again.groups(said if use or not known else known, table)
     stages = [_stage({"use": "verify", "verifier": dict(one)}, options) for one, _ in asked]
-    ours = _answered(stages, table, mapping, files)
+    ours = rows.answered(stages, table, mapping, files)
     ours = again.with_problems(ours, [file for place in places for file in place.problems])
     with Completions(store / "completions") as completions:
         desk = Desk(completions=completions)
         if out is None:
             made = [
-                _asked(stage, ours.filter(rows), desk, quiet=as_json)
-                for stage, (_, rows) in zip(stages, asked, strict=True)
+                _asked(stage, ours.filter(some), desk, quiet=as_json)
+                for stage, (_, some) in zip(stages, asked, strict=True)
             ]
-            again.check(table, [rows for _, rows in asked], made, as_json=as_json)
+            again.check(table, [some for _, some in asked], made, as_json=as_json)
         elif len(stages) > 1:
             raise UsageError("verify: several verifiers judged these rows: choose one with --use")
         else:
@@ -123,18 +102,32 @@ def dedupe(
     column: Column = "statement",
     threshold: Annotated[float, typer.Option(help="Jaccard similarity of a duplicate.")] = 0.8,
     dropped: Dropped = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(help="Also write an index of what stays, for --set published=INDEX later."),
+    ] = None,
     mapping: Map = None,
     options: Options = None,
     as_json: AsJson = False,
 ) -> None:
-    """Keep one row of every cluster of near-duplicates."""
+    """Keep one row of every cluster of near-duplicates.
+
+    With --set published=INDEX also drop what an earlier run kept; a new --index then holds both.
+    """
+    from tracecraft.curate.dedupe import Dedupe
+
     stage = _stage({"use": "dedupe", "column": column, "threshold": threshold}, options)
-    plain = [one.suffix for one in (*files, out)] == [".jsonl"] * 2 and not mapping
+    plain = (
+        [one.suffix for one in (*files, out)] == [".jsonl"] * 2 and not mapping and index is None
+    )
     if plain and _by_lines(stage, files[0], out, dropped, as_json=as_json):
         return
-    table = _read(files, mapping)
-    ours = _as_ours(table, mapping, (column,), files)
-    _carry_out(stage, table, ours, out, dropped, as_json=as_json)
+    table = rows.read(files, mapping)
+    ours = rows.as_ours(table, mapping, (column,), files)
+    stays = _carry_out(stage, table, ours, out, dropped, as_json=as_json)
+    if index is not None:
+        assert isinstance(stage, Dedupe)
+        stage.index(ours.filter(stays).lazy(), index)
 
 
 @app.command()
@@ -152,8 +145,8 @@ def decontaminate(
 ) -> None:
     """Drop the rows that hold a benchmark's item, and say which item and where."""
     stage = _stage({"use": "decontaminate", "against": against, "column": column}, options)
-    table = _read(files, mapping)
-    ours = _as_ours(table, mapping, (column,), files)
+    table = rows.read(files, mapping)
+    ours = rows.as_ours(table, mapping, (column,), files)
     _carry_out(stage, table, ours, out, dropped, as_json=as_json)
 
 
@@ -170,10 +163,10 @@ def filter_rows(
     as_json: AsJson = False,
 ) -> None:
     """Drop rows by declared rules, each drop with its rule."""
-    table = _read(files, mapping)
+    table = rows.read(files, mapping)
     columns = list(dict.fromkeys([*VERDICT, *OPTIONAL, *table.columns]))
     stage = _stage({"use": "filter", "rules": rules, "columns": columns}, None)
-    ours = _judgeable(stage, table, mapping, files, what_if=what_if)
+    ours = rows.judgeable(stage, table, mapping, files, what_if=what_if)
     if what_if:
         _what_if(stage, ours, as_json=as_json)
     elif out is None:
@@ -204,8 +197,8 @@ def _carry_out(
     *,
     as_json: bool,
     desk: Desk | None = None,
-) -> None:
-    """Ask the stage about `ours`, and write `table` with what it adds."""
+) -> pl.Series:
+    """Ask the stage about `ours`, and write `table` with what it adds: which rows stay."""
     from tracecraft.publish.shards import write_table
 
     begun = time.monotonic()
@@ -228,6 +221,8 @@ def _carry_out(
     write_table(kept.drop(idle), out)
     told |= {"rows_out": kept.height, "out": str(out)}
     _tell(told, time.monotonic() - begun, as_json=as_json)
+    dropped_by = whole[DROPPED] if DROPPED in whole.columns else pl.Series([None] * whole.height)
+    return dropped_by.is_null()
 
 
 def _by_lines(stage: Stage, file: Path, out: Path, dropped: Path | None, *, as_json: bool) -> bool:
@@ -245,119 +240,6 @@ def _by_lines(stage: Stage, file: Path, out: Path, dropped: Path | None, *, as_j
         told |= {"rows_out": counts.rows - counts.dropped, "out": str(out)}
         _tell(told, time.monotonic() - begun, as_json=as_json)
     return counts is not None
-
-
-def _read(files: list[Path], mapping: list[str] | None) -> pl.DataFrame:
-    """The rows of the files as they are."""
-    from tracecraft.curate.files import read_table
-
-    mapped = _mapped(mapping).items()
-    texts = {theirs.split(".")[0] for ours, theirs in mapped if not NESTED.get(ours)}
-    table = pl.concat([read_table(file, texts) for file in files], how="diagonal_relaxed").collect()
-    if not table.height:
-        where = ", ".join(map(str, files))
-        raise DataError(f"{where}: holds no rows\n  next   give a file with at least one row")
-    return table
-
-
-def _as_ours(
-    table: pl.DataFrame,
-    mapping: list[str] | None,
-    wanted: tuple[str, ...],
-    files: list[Path],
-    optional: tuple[str, ...] = (),
-) -> pl.DataFrame:
-    """The rows with the columns a stage reads under our names, texts as texts."""
-    from tracecraft.curate.columns import find, text
-
-    where = ", ".join(map(str, files))
-    known = [*wanted, *(name for name in NESTED if name not in wanted)]
-    required = [name for name in wanted if name not in optional]
-    found = find(known, table.columns, _mapped(mapping), where, required=required)
-    read = [
-        table[theirs].alias(ours)
-        if NESTED.get(ours) and theirs in table.columns
-        else text(table, theirs).alias(ours)
-        for ours, theirs in found.items()
-        if ours in wanted or ours != theirs
-    ]
-    return table.with_columns(read)
-
-
-def _answered(
-    stages: list[Stage], table: pl.DataFrame, mapping: list[str] | None, files: list[Path]
-) -> pl.DataFrame:
-    """The rows as verifiers read them; a reference answer that none of them needs may be absent."""
-    from tracecraft.verify.verifier import Verify
-
-    verifiers = [stage.verifier for stage in stages if isinstance(stage, Verify)]
-    ours = _as_ours(table, mapping, ("answer", "response"), files, ("answer",))
-    tested = "tests" in ours.columns
-    if any("answer" in v.requires or (v.use == "auto" and not tested) for v in verifiers):
-        return _as_ours(table, mapping, ("answer", "response"), files)
-    if "answer" in ours.columns:
-        return ours
-    return ours.with_columns(pl.lit(None, pl.String).alias("answer"))
-
-
-def _judgeable(
-    stage: Stage,
-    table: pl.DataFrame,
-    mapping: list[str] | None,
-    files: list[Path],
-    *,
-    what_if: bool,
-) -> pl.DataFrame:
-    """The rows as rules read them; a lesser column that a file lacks is null, which is said.
-
-    A response that holds its thought is parted. Without an outcome one can only look.
-    """
-    needs = stage.needs()[0]
-    decisive = DECISIVE["response" in needs]
-    there = {*(name.lower() for name in table.columns), *_mapped(mapping)}
-    unjudged = "outcome" in needs and "outcome" not in there
-    if unjudged and not what_if:
-        raise DataError(
-            f"{', '.join(map(str, files))}: rules about outcome, and no column outcome: it has "
-            f"{', '.join(table.columns)}\n  next   judge first: tracecraft verify FILE --out "
-            "JUDGED; or --map outcome=THEIRS; --what-if shows what the other rules would drop"
-        )
-    required = [name for name in needs if name in decisive]
-    ours = _parted(
-        _as_ours(
-            table, mapping, tuple(n for n in required if n != "outcome" or not unjudged), files
-        )
-    )
-    lacking = [name for name in needs if name not in ours.columns]
-    lesser = [name for name in lacking if name != "outcome"]
-    if unjudged:
-        log.warning("no column outcome: who is right can't be told; tracecraft verify judges")
-    if lesser:
-        log.warning("no column %s: rules about it drop nothing", ", ".join(lesser))
-    return ours.with_columns(pl.lit(None, needs[name]).alias(name) for name in lacking)
-
-
-def _parted(ours: pl.DataFrame) -> pl.DataFrame:
-    """The rows with thought and response apart where one column holds both."""
-    if "response" not in ours.columns or "reasoning" in ours.columns:
-        return ours
-    parts = [None if text is None else split(text) for text in ours["response"]]
-    if not any(part and (part.reasoning or not part.closed) for part in parts):
-        return ours
-    return ours.with_columns(
-        pl.Series(name, [part and getattr(part, name) for part in parts], pl.String)
-        for name in ("reasoning", "response")
-    )
-
-
-def _mapped(mapping: list[str] | None) -> dict[str, str]:
-    pairs = {}
-    for text in mapping or []:
-        ours, equals, theirs = text.partition("=")
-        if not equals or not theirs:
-            raise UsageError(f"--map {text}: must be ours=theirs, as in answer=gold")
-        pairs[ALIASES.get(ours, ours)] = theirs
-    return pairs
 
 
 def _asked(stage: Stage, table: pl.DataFrame, desk: Desk, *, quiet: bool) -> pl.DataFrame:

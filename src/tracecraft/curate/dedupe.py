@@ -18,7 +18,7 @@ from tracecraft.curate.cluster import Texts, Ties, tie
 from tracecraft.curate.corpus import Corpus
 from tracecraft.curate.lsh import Ints, bands_for, candidates
 from tracecraft.curate.minhash import COMPILE_BYTES, Hash, Scheme, sketch
-from tracecraft.curate.published import Again, Published
+from tracecraft.curate.published import Again, Published, publish
 from tracecraft.curate.shingle import STEP, U64
 from tracecraft.errors import BrokenContract, RecipeError, did_you_mean
 from tracecraft.plugin import Volatile, file_digest
@@ -221,6 +221,18 @@ class Dedupe(Marker, use="dedupe", version=1):
             )
             if again
             else marks
+        )
+
+    def index(self, rows: pl.LazyFrame, into: Path) -> int:
+        """Write an index of rows, and of those in `published`, for a later run: how many it has."""
+        name = self._id(Corpus(rows, self.column))
+        if name is None:
+            raise RecipeError(
+                "dedupe: an index names its rows, and no column does"
+                f"\n  next   say which: id; by itself {', '.join(IDS)} is found"
+            )
+        return publish(
+            rows, into, self._scheme(), self.column, name, self.workers, after=self.published
         )
 
     def identity(self) -> dict[str, Any]:

@@ -44,9 +44,18 @@ KEY = b"tracecraft"
 
 
 def publish(
-    table: pl.LazyFrame, into: Path, scheme: Scheme, columns: Sequence[str], id: str, workers: int
+    table: pl.LazyFrame,
+    into: Path,
+    scheme: Scheme,
+    columns: Sequence[str],
+    id: str,
+    workers: int,
+    after: Path | None = None,
 ) -> int:
-    """Write the index of a table's texts: how many rows it has. Rows without words are left out."""
+    """Write the index of a table's texts: how many rows it has. Rows without words are left out.
+
+    `after` names an index of the same scheme whose rows come first.
+    """
     schema = pa.schema(
         [
             ("id", pa.string()),
@@ -59,6 +68,9 @@ def publish(
     corpus, rows = Corpus(table, columns), 0
     half = into.with_name(into.name + ".half")
     with pa.OSFile(str(half), "wb") as file, pa.ipc.new_file(file, schema) as out:
+        for earlier in Published(after).table.to_batches() if after is not None else ():
+            out.write_batch(earlier)
+            rows += earlier.num_rows
         for batch in corpus.batches(corpus.text.alias("text"), pl.col(id).cast(pl.String)):
             batch = batch.filter(pl.col("text").is_not_null())
             made = sketch(batch["text"], scheme, (0, 1), signed=True, workers=workers)
@@ -102,7 +114,7 @@ class Published:
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowInvalid) as error:
             raise DataError(
                 f"{path}: is no index of published rows ({error})"
-                "\n  next   make one with tracecraft.curate.published.publish"
+                "\n  next   make one: tracecraft dedupe FILE --out OUT --index INDEX"
             ) from None
         self.scheme = Scheme(**scheme)
 
