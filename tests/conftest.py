@@ -3,14 +3,11 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from places import ROOT
-
-Tracecraft = Callable[..., "subprocess.CompletedProcess[str]"]
+from places import ROOT, Tracecraft
 
 
 @pytest.fixture

@@ -125,9 +125,10 @@ def test_the_readme_shows_the_two_commands():
 def test_a_command_that_a_page_shows_exists_with_its_options(document):
     from typer.main import get_command
 
-    from tracecraft.cli import app, files, inspect, keep, models  # noqa: F401  (each adds its commands)
+    from tracecraft.cli.app import add_commands, app
 
-    known = get_command(app.app).commands
+    add_commands()
+    known = get_command(app).commands
     for words in (shlex.split(command) for command in commands_of(document)):
         if words[0] == "make":
             assert f"  {words[1]} " in help_of_make()

@@ -4,14 +4,13 @@ After a change on purpose: `TRACECRAFT_UPDATE_GOLDEN=1 pytest tests/test_surface
 """
 
 import os
-from importlib import import_module
 from pathlib import Path
 
 import typer.main
 
 import tracecraft as tc
 from tracecraft import schema
-from tracecraft.cli.app import app
+from tracecraft.cli.app import add_commands, app
 from tracecraft.cli.catalog import POINTS, plug_point
 
 GOLDEN = Path(__file__).parent / "golden/surface.txt"
@@ -24,8 +23,7 @@ def ours(home: str | type) -> bool:
 
 def surface() -> str:
     lines = [f"name {name}" for name in tc.__all__]
-    for module in ("evaluate", "files", "inspect", "keep", "models", "push", "report"):
-        import_module(f"tracecraft.cli.{module}")
+    add_commands()
     group = typer.main.get_command(app)
     for command in sorted(group.commands.values(), key=lambda c: c.name):
         words = sorted("/".join(p.opts) for p in command.params)

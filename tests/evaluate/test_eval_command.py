@@ -8,8 +8,8 @@ import pytest
 from exam import PROBLEMS, half, right, write_benchmark, write_lines, write_model, wrong
 from typer.testing import CliRunner
 
-from conftest import Tracecraft
-from tracecraft.cli.frame import app
+from places import Tracecraft
+from tracecraft.cli.app import app
 from tracecraft.errors import UsageError
 
 import_module("tracecraft.cli.evaluate")

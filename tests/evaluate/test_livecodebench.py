@@ -9,7 +9,7 @@ from typing import Any
 
 from exam import write_lines
 
-from conftest import Tracecraft
+from places import Tracecraft
 
 
 def packed(cases: list[dict[str, str]]) -> str:

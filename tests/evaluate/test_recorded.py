@@ -12,8 +12,7 @@ import polars as pl
 import pytest
 from exam import PROBLEMS, write_lines
 
-from conftest import Tracecraft
-from places import shared_data
+from places import Tracecraft, shared_data
 from tracecraft.errors import DataError
 from tracecraft.evaluate.recorded import matched, read
 from tracecraft.evaluate.statistics import average

@@ -112,12 +112,15 @@ def plan(
         print_table(rows, Console(), f"{planned.recipe.name} ({recipe})")
 
 
-def main() -> None:
-    """Run the command line; never a traceback for what the user can mend."""
-    modules = ("evaluate", "files", "inspect", "keep", "launch", "models", "push", "report")
-    for module in modules:  # each adds its own
+def add_commands() -> None:
+    """Have every module of this room add its commands."""
+    for module in ("evaluate", "files", "inspect", "keep", "launch", "models", "push", "report"):
         import_module(f"tracecraft.cli.{module}")
 
+
+def main() -> None:
+    """Run the command line; never a traceback for what the user can mend."""
+    add_commands()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # claims are given back
     logger = logging.getLogger("tracecraft")
     logger.addHandler(Warn())
