@@ -253,6 +253,9 @@ def test_what_was_published_is_not_published_again(tmp_path):
     assert made["duplicate_of"].to_list() == ["old-2", None, "old-2", None]
     assert made["similarity"][0] == pytest.approx(55 / 57)
     assert made["similarity"][2] == 1.0
+    grouped = new.with_columns(problem=pl.Series(["p", "p", "q", "q"]))
+    again = marks(grouped, published=tmp_path / "index.arrow", within="problem")
+    assert again["duplicate_of"].to_list() == made["duplicate_of"].to_list()
     with pytest.raises(RecipeError, match="was made with"):
         marks(new, published=tmp_path / "index.arrow", ngram=4)
 

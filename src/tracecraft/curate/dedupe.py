@@ -73,7 +73,8 @@ class Dedupe(Marker, use="dedupe", version=1):
     """Who survives, the first difference decides: `longest`, `shortest`, `first` (the only one
     that depends on the order of rows), `verified`, or SQL whose larger value wins."""
     within: str | None = None
-    """Compare only rows that are equal in this column, such as `problem_id`."""
+    """Compare only rows that are equal in this column, such as `problem_id`. What was `published`
+    counts whatever stands in it."""
     chains: Literal["join", "cut"] = "join"
     """`join`: one survivor a cluster. `cut`: a row goes only if it reaches the threshold with
     its survivor itself."""
@@ -206,7 +207,13 @@ class Dedupe(Marker, use="dedupe", version=1):
                 f"dedupe: {self.published} was made with {index.scheme}, not {self._scheme()}"
                 "\n  next   give dedupe the options of the index"
             )
-        found = index.again(corpus, facts.contents, keys, self.threshold)
+        if self.within is None:
+            found = index.again(corpus, facts.contents, keys, self.threshold)
+        else:  # an index knows no groups, and the keys at hand are each of one
+            bands = bands_for(self.threshold, self.permutations)
+            with Bands(bands[0], self._desk.scratch) as plain:
+                self.model_copy(update={"within": None})._read(corpus, bands, plain)
+                found = index.again(corpus, facts.contents, plain, self.threshold)
         facts.contents[[one.row for one in found]] = 0
         return found
 
