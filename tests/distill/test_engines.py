@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -102,8 +103,9 @@ def test_weights_that_are_torn_are_said(pico, tmp_path):
 @pytest.mark.vllm
 @pytest.mark.slow
 @pytest.mark.parametrize("use", ["vllm", "local"])
-def test_a_model_that_vllm_cant_run_is_said_and_not_tried_for_ever(odd, use):
+def test_a_model_that_vllm_cant_run_is_said_and_not_tried_for_ever(odd, use, tmp_path, monkeypatch):
     pytest.importorskip("vllm")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     others, begun = guarded(os.getpid()), time.monotonic()
     with pytest.raises(EngineError) as caught:
         ask(Engine.bind({"use": use, "model": str(odd)}), *(f"problem {i}" for i in range(8)))
@@ -111,6 +113,7 @@ def test_a_model_that_vllm_cant_run_is_said_and_not_tried_for_ever(odd, use):
     assert "died: Unsupported CPU attention configuration: head_dim=16" in told
     assert "none has ever answered" in told
     assert "  next   take `engine: {use: transformers}`" in told
+    assert [log.is_file() for log in tmp_path.glob("tracecraft-*/vllm-0.log")] == [True]
     assert time.monotonic() - begun < 60
     assert not guarded(os.getpid()) - others
     said = ask(Engine.bind({"use": "transformers", "model": str(odd)}), "problem")
