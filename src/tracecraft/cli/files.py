@@ -22,6 +22,11 @@ from tracecraft.errors import UsageError
 from tracecraft.schema import DROPPED, OPTIONAL, VERDICT
 from tracecraft.stage import Desk, Progress, Stage
 
+AGAINST = (
+    "A benchmark's file, or a preset (repeatable): aime24, aime25, amc23, gpqa_diamond, humaneval, "
+    "livecodebench, math500, mbpp."
+)
+
 Inputs = Annotated[
     list[Path],
     typer.Argument(metavar="FILE…", help="JSONL, JSON, CSV, Parquet, Arrow, also .gz; a folder."),
@@ -134,9 +139,7 @@ def dedupe(
 def decontaminate(
     files: Inputs,
     out: Out,
-    against: Annotated[
-        list[str], typer.Option(metavar="BENCH…", help="Benchmark files, or names of presets.")
-    ],
+    against: Annotated[list[str], typer.Option(metavar="BENCH…", help=AGAINST)],
     column: Column = "statement",
     dropped: Dropped = None,
     mapping: Map = None,
