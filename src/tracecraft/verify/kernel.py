@@ -139,8 +139,9 @@ class PreparedFilter:
 
     def __init__(self, program: bytes, own: bytes) -> None:
         self._places = [i for i in range(len(program)) if program.startswith(own, i)]
-        self._buffer = ctypes.create_string_buffer(program, len(program))
-        fprog = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(self._buffer))
+        self._program = bytearray(program)
+        self._held = (ctypes.c_char * len(program)).from_buffer(self._program)
+        fprog = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(self._held))
         filtered = 1  # SECCOMP_SET_MODE_FILTER
         words = (ctypes.c_long(word) for word in (NR["seccomp"], filtered, 0))
         self._call = Prepared(_libc.syscall, "seccomp", *words, fprog)
@@ -149,7 +150,7 @@ class PreparedFilter:
         """Filter this process's calls from here on; needs no_new_privs."""
         own = os.getpid().to_bytes(4, "little")
         for place in self._places:
-            self._buffer[place : place + 4] = own
+            self._program[place : place + 4] = own
         self._call()
 
 
