@@ -139,3 +139,31 @@ def test_a_question_that_needs_algebra_is_settled_by_math_verify():
     verdict = judge_answer(r"\frac{n(n+1)}{2}", r"\boxed{\sum_{k=1}^{n} k}")
     assert verdict.outcome == "correct"
     assert verdict.detail == "box: math-verify"
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "holds"),
+    [
+        ("X_d = 125 - 1.25P", "P = 25 - 0.05X_d", False),
+        ("f(n) = 2n + 1007", "f(n) = 2n - 1007", False),
+        ("x^2 + y^2 = 400", "x^2 + y^2 = 900", False),
+        ("y = \\frac{x}{2} + 150", "2y = x + 300", True),
+        ("y = 2x/(x^4+1)", "y(x^4+1) = 2x", None),
+        ("y = x", "(y-x)(x^4+3) = 0", None),
+    ],
+)
+def test_equations_far_out_differ_only_where_one_of_them_vanishes(reference, answer, holds):
+    assert decided(reference, answer).holds is holds
+
+
+@pytest.mark.parametrize("filler", ["x < 3 ", "We answer it soon. ", " \n", "{}"])
+def test_an_answer_is_found_alike_behind_a_short_and_a_long_trace(filler: str):
+    for ending in (
+        "So $x$ is\n\\boxed{7}.",
+        "\nThe answer is 7.",
+        "\n\n#### 7",
+        "\n\nHence it is 7.",
+    ):
+        found = [judge_answer("7", filler * n + ending) for n in (1, 4_000)]
+        assert [v.outcome for v in found] == ["correct", "correct"]
+        assert found[0].extracted == found[1].extracted

@@ -14,6 +14,9 @@ __all__ = ["relations"]
 _LINES = ((0.3, 0.7, 1), (-1.1, -0.4, 1), (2.3, 1.9, 1), (1.3, 0.9, 30), (0.7, -1.3, 500))
 """Starts, slopes and scales of the lines on which two equations are compared."""
 
+_BESIDE = 1e-3
+"""How far from a zero of one equation the other is looked at, too; they are sought 0.25 apart."""
+
 Compare = Callable[[Node, Node], Ruling]
 
 
@@ -92,16 +95,24 @@ def _solved_alone(left: Node, right: Node, names: set[str]) -> bool:
                     if found is None:
                         break
                     low, high = (middle, high) if found * previous[1] > 0 else (low, middle)
-                there, near = real(right, here(low)), real(left, here(low))
-                if (
-                    there is not None
-                    and near is not None
-                    and abs(near) < 1e-9
-                    and abs(there) > 1e-4
-                ):
-                    return True
+                near = real(left, here(low))
+                if near is not None and abs(near) < 1e-9:
+                    around = [real(right, here(low + gap)) for gap in (0, -_BESIDE, _BESIDE)]
+                    if _nonzero(around):
+                        return True
             previous = (t, value)
     return False
+
+
+def _nonzero(around: list[float | None]) -> bool:
+    """Whether what has these values at a point and on both sides of it does not vanish there.
+
+    Far out, what is a zero but for the last digit of a double may be large.
+    """
+    there, *sides = around
+    if there is None or None in sides or abs(there) <= 1e-4:
+        return False
+    return all(abs(there) > abs(side or 0) / 2 for side in sides)
 
 
 def _chains(a: Relation, b: Relation) -> Ruling | None:
