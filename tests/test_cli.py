@@ -181,6 +181,22 @@ def test_filter_drops_by_rule_and_looks_first_when_asked(tracecraft, rows, tmp_p
     assert "goold" in done.stderr
 
 
+def test_a_filter_of_programs_with_tests_needs_no_answers(tracecraft, tmp_path):
+    rules = tmp_path / "mine.yaml"
+    rules.write_text(
+        "name: mine\nrules:\n  - {drop: no_reference, when: answer IS NULL AND domain <> 'code', "
+        "why: no verdict}\n"
+    )
+    programs, out = tmp_path / "programs.jsonl", tmp_path / "out.jsonl"
+    programs.write_text('{"question": "Read n and print it.", "tests": "[]"}\n')
+    done = tracecraft("filter", programs, "--rules", rules, "--out", out)
+    assert "no column answer, domain" in done.stderr
+    assert len(lines(out)) == 1
+    programs.write_text('{"question": "What is 1+2?"}\n')
+    done = tracecraft("filter", programs, "--rules", rules, "--out", out, code=2)
+    assert "no column for 'answer'" in done.stderr
+
+
 def test_an_index_of_what_stays_serves_the_next_dedupe_and_grows(tracecraft, tmp_path):
     def rows(name, *numbers):
         text = "How many ways are there to seat {} guests around one table"

@@ -93,7 +93,8 @@ def judgeable(
 ) -> pl.DataFrame:
     """The rows as rules read them; a lesser column that a file lacks is null, which is said.
 
-    A response that holds its thought is parted. Without an outcome one can only look.
+    A response that holds its thought is parted. Without an outcome one can only look; problems
+    with tests may lack an answer.
     """
     needs = stage.needs()[0]
     decisive = DECISIVE["response" in needs]
@@ -106,13 +107,15 @@ def judgeable(
             "JUDGED; or --map outcome=THEIRS; --what-if shows what the other rules would drop"
         )
     wanted = tuple(name for name in needs if name in decisive)
-    ours = _parted(as_ours(table, mapping, wanted, files, ("outcome",) if unjudged else ()))
+    known = as_ours(table, mapping, wanted, files, wanted).columns
+    spared = (*(["outcome"] if unjudged else []), *(["answer"] if "tests" in known else []))
+    ours = _parted(as_ours(table, mapping, wanted, files, spared))
     lacking = [name for name in needs if name not in ours.columns]
     lesser = [name for name in lacking if name != "outcome"]
     if unjudged:
         log.warning("no column outcome: who is right can't be told; tracecraft verify judges")
     if lesser:
-        log.warning("no column %s: rules about it drop nothing", ", ".join(lesser))
+        log.warning("no column %s: read as null in every row", ", ".join(lesser))
     return ours.with_columns(pl.lit(None, needs[name]).alias(name) for name in lacking)
 
 
