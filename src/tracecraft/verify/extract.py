@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from tracecraft.think import split
 
-__all__ = ["Extract", "extracted", "reference_answer"]
+__all__ = ["TAG", "Extract", "extracted", "reference_answer"]
 
 
 @dataclass(frozen=True, slots=True)
