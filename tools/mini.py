@@ -53,9 +53,10 @@ def main() -> int:
 
 
 def models(plan: Plan) -> list[str]:
-    """The steps that make a model which has learnt something, in the order of the recipe."""
+    """The backbone, and what was trained or merged from it, in the order of the recipe."""
     jobs = [one for one in plan.steps if isinstance(one.spec.part, Job)]
-    return [one.spec.name for one in jobs if one.spec.part.use in ("train", "merge")]
+    made = [one.spec.name for one in jobs if one.spec.part.use in ("train", "merge")]
+    return made[made.index("backbone") :]
 
 
 def scored(plan: Plan, problems: pl.LazyFrame) -> Rights:
@@ -126,9 +127,10 @@ def report(found: Sequence[dict[str, Any]]) -> str:
 
 
 def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Every model with the mixture, and every merge with the backbone."""
+    """The backbone and the merges with the mixture, and every model with the backbone."""
     rest = [n for n in names if n not in ("backbone", "mixture", *DOMAINS)]
-    return [*((n, "mixture") for n in ("backbone", *rest)), *((n, "backbone") for n in rest)]
+    mixed = [(n, "mixture") for n in ("backbone", *rest)]
+    return [*mixed, *((n, "backbone") for n in (*DOMAINS, "mixture", *rest))]
 
 
 def _interval(values: Sequence[float], times: float) -> str:
