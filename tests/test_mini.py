@@ -15,13 +15,17 @@ FEW = (
     "inputs.early.sums={size: 160, lengths: [1, 2]}",
     "inputs.early.differences={size: 160, lengths: [1, 2]}",
     "inputs.early.programs={size: 160, lengths: [1, 3]}",
+    "inputs.longer.sums={size: 64, lengths: [1, 3]}",
+    "inputs.longer.differences={size: 64, lengths: [1, 3]}",
+    "inputs.longer.programs={size: 64, lengths: [2, 4]}",
     "inputs.late.sums={size: 96, lengths: [1, 3]}",
     "inputs.late.differences={size: 64, lengths: [1, 3]}",
     "inputs.late.programs={size: 64, lengths: [2, 4]}",
     "inputs.held.sums={size: 8, lengths: [1, 3]}",
     "inputs.held.differences={size: 8, lengths: [1, 3]}",
     "inputs.held.programs={size: 8, lengths: [2, 4]}",
-    "stages.backbone.epochs=3",
+    "stages.grown.epochs=3",
+    "stages.backbone.epochs=2",
     "branches.math.epochs=4",
     "branches.science.epochs=4",
     "branches.code.epochs=4",
@@ -80,7 +84,7 @@ def test_the_mixture_takes_the_steps_of_all_branches(small):
 
 
 def test_seeds_share_the_backbone_and_nothing_that_is_drawn(small):
-    assert len(small.homes("backbone")) == 1
+    assert all(len(small.homes(name)) == 1 for name in ("grown", "backbone"))
     assert all(len(small.homes(name)) == 2 for name in ("dataset", "tests", *BRANCHES, "student"))
 
 
