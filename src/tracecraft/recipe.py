@@ -14,7 +14,7 @@ from tracecraft import yaml
 from tracecraft.curate.source import Source
 from tracecraft.errors import RecipeError, UnknownPlugin, UsageError, did_you_mean
 from tracecraft.options import found, ready
-from tracecraft.sections import check_release, lowered, with_judges
+from tracecraft.sections import check_release, lowered, sources_of, with_judges
 from tracecraft.stage import Job, Stage
 
 WORDS = ("branches", "merge", "evaluate", "gates")
@@ -88,7 +88,7 @@ def build(mapping: Mapping[str, Any], path: Path) -> Recipe:
     entries = with_judges(entries, path)
     entries += [entry for section in words.stages.values() for entry in section]
     inputs |= words.inputs
-    driven = {_first(entry) for entry in entries if isinstance(entry, Mapping)}
+    driven = {first for one in entries if isinstance(one, Mapping) for first in sources_of(one)[:1]}
     steps = []
     for name, options in inputs.items():
         where = f"{path}: inputs.{_named(name, path)}"
@@ -252,11 +252,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def _first(entry: Mapping[str, Any]) -> Any:
-    sources = entry.get("from")
-    return sources[0] if isinstance(sources, list) and sources else sources
 
 
 def _known_sections(raw: Mapping[str, Any], path: Path) -> None:

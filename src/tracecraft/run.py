@@ -23,7 +23,7 @@ from tracecraft.scale import Fleet, cluster
 from tracecraft.stage import Desk, Job, Marker, Progress, Stage
 from tracecraft.store import OUTPUT, Claims, Dataset, Manifest, write_shard
 from tracecraft.version import made_by
-from tracecraft.work import MARKS, Worker, at_work, bound, finished, require, tables
+from tracecraft.work import MARKS, Worker, at_work, bound, finished, require, scans, tables
 
 log = logging.getLogger(__name__)
 
@@ -172,10 +172,7 @@ def _alone(step: Planned, claims: Claims, work: Callable[[], Manifest]) -> Manif
 
 def _whole(step: Planned, part: Stage, inputs: list[Dataset]) -> Manifest:
     """A stage that needs all rows at once."""
-    scans = [dataset.scan() for dataset in inputs]
-    for table, schema in zip(scans, part.needs(), strict=False):
-        require(table, schema, f"{step.spec.name} reads")
-    made = part(*scans).collect()
+    made = part(*scans(step, part)).collect()
     return _manifest(step, [finished(step, part, "00000", made, inputs[0].rows)])
 
 
@@ -220,14 +217,12 @@ def _work(step: Planned, job: Job, inputs: list[Dataset], desk: Desk) -> Manifes
 def _mark(step: Planned, part: Marker, inputs: list[Dataset], desk: Desk, claims: Claims) -> None:
     """Decide on all rows at once; the marks are added shard by shard later."""
     place = step.home / MARKS
-    scans = [dataset.scan() for dataset in inputs]
-    for table, schema in zip(scans, part.needs(), strict=False):
-        require(table, schema, f"{step.spec.name} reads")
+    read = scans(step, part)
     while not place.exists():
         with claims.hold("marks") as ours:
             if ours:
                 with part.open(desk):
-                    made = part.mark(*scans)
+                    made = part.mark(*read)
                 if made.height != inputs[0].rows:
                     raise BrokenContract(
                         f"{step.spec.name} marks {made.height} rows of {inputs[0].rows}"

@@ -15,6 +15,12 @@ Entry = dict[str, Any]
 _MODELS = ("pico", "train", "merge")
 
 
+def sources_of(entry: Mapping[str, Any]) -> list[Any]:
+    """The steps that a stage's `from:` names: one, or a list."""
+    sources = entry.get("from") or []
+    return list(sources) if isinstance(sources, (list, tuple)) else [sources]
+
+
 @dataclass(slots=True)
 class Lowered:
     """What the sections stand for."""
@@ -65,8 +71,7 @@ def _backbones(stages: list[Any]) -> dict[str, Any]:
     for entry in stages:
         if entry.get("use") != "train":
             continue
-        sources = entry.get("from") or []
-        found |= {one: one for one in sources if one in made}
+        found |= {one: one for one in sources_of(entry) if one in made}
         if isinstance(backbone := entry.get("backbone"), str):
             model, _, revision = backbone.partition("@")
             pinned = {"revision": revision} if revision else {}
@@ -76,13 +81,11 @@ def _backbones(stages: list[Any]) -> dict[str, Any]:
 
 def _data(stages: list[Any]) -> dict[str, list[str]]:
     """Which steps' rows each trained or merged model has seen."""
+    made = {str(one.get("name")) for one in stages if one.get("use") in _MODELS}
     seen: dict[str, list[str]] = {}
     for entry in stages:
-        sources = entry.get("from") or []
-        sources = [sources] if isinstance(sources, str) else list(sources)
-        name = str(entry.get("name"))
+        sources, name = sources_of(entry), str(entry.get("name"))
         if entry.get("use") == "train":
-            made = {str(one.get("name")) for one in stages if one.get("use") in _MODELS}
             seen[name] = [one for one in sources if one not in made]
         elif entry.get("use") == "merge":
             seen[name] = list(dict.fromkeys(d for one in sources for d in seen.get(one, ())))
@@ -119,12 +122,11 @@ def _with_judge(entry: Any, entries: list[Any], path: Path) -> Any:
         return entry
     name = entry.get("name")
     for other in entries:
-        if isinstance(other, Mapping) and other.get("use") == "verify":
-            sources = other.get("from")
-            first = sources[0] if isinstance(sources, list) and sources else sources
-            if first == name and "verifier" in other:
-                judge = {"use": "verify", "verifier": other["verifier"]}
-                return {**entry, "samples": {**samples, "judge": judge}}
+        if not isinstance(other, Mapping) or other.get("use") != "verify":
+            continue
+        if sources_of(other)[:1] == [name] and "verifier" in other:
+            judge = {"use": "verify", "verifier": other["verifier"]}
+            return {**entry, "samples": {**samples, "judge": judge}}
     raise RecipeError(
         f"{path}: {name}.samples.judge: who verifies? no `verify` stage reads {name!r}"
         "\n  next   add one, or say judge: {use: verify, verifier: {use: math}}"

@@ -61,10 +61,7 @@ def at_work(step: Planned, desk: Desk) -> Iterator[Worker]:
         BrokenContract: a table that it reads is not what it declares.
     """
     stage = bound(step)
-    first, *others = tables(step)
-    beside = [dataset.scan() for dataset in others]
-    for table, schema in zip([first.scan(), *beside], stage.needs(), strict=False):
-        require(table, schema, f"{step.spec.name} reads")
+    _, *beside = scans(step, stage)
     if isinstance(stage, Marker):
         yield Worker(step, stage, _marked(stage, step.home / MARKS), None)
         return
@@ -90,6 +87,18 @@ def bound(step: Planned) -> Stage:
 def tables(step: Planned) -> list[Dataset]:
     """The step's inputs that are tables."""
     return [Dataset.open(home) for home in step.inputs if home not in step.models]
+
+
+def scans(step: Planned, stage: Stage) -> list[pl.LazyFrame]:
+    """Those tables, not yet read.
+
+    Raises:
+        BrokenContract: one is not what the stage declares to read.
+    """
+    found = [dataset.scan() for dataset in tables(step)]
+    for table, schema in zip(found, stage.needs(), strict=False):
+        require(table, schema, f"{step.spec.name} reads")
+    return found
 
 
 def finished(step: Planned, stage: Stage, name: str, table: pl.DataFrame, rows: int) -> Record:

@@ -11,7 +11,7 @@ import polars as pl
 import typer
 
 from tracecraft import yaml
-from tracecraft.cli.frame import RUNS, AsJson, Limit, StoreFolder, app, stderr
+from tracecraft.cli.frame import RUNS, AsJson, Limit, StoreFolder, app, override, stderr
 from tracecraft.cli.scores import export, show_scores, show_table
 from tracecraft.errors import DataError, GateFailed, StageError, UsageError
 
@@ -119,15 +119,7 @@ def _entry(
 ) -> dict[str, Any]:
     """What all benchmarks of a command line share."""
     entry: dict[str, Any] = {"preset": preset, "samples": samples, "attempt": attempt}
-    for text in sets or []:
-        dotted, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--set {text}: must be option=value")
-        *holders, last = dotted.split(".")
-        target = entry
-        for key in holders:
-            target = target.setdefault(key, {})
-        target[last] = yaml.parse(value, f"--set {dotted}", UsageError)
+    override(entry, sets)
     return {key: value for key, value in entry.items() if value is not None}
 
 

@@ -12,9 +12,8 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from tracecraft import yaml
 from tracecraft.cli import rows
-from tracecraft.cli.frame import RUNS, AsJson, StoreFolder, app, stderr
+from tracecraft.cli.frame import RUNS, AsJson, StoreFolder, app, override, stderr
 from tracecraft.cli.show import print_json
 from tracecraft.cli.watch import duration
 from tracecraft.completions import Completions
@@ -179,15 +178,7 @@ def filter_rows(
 
 
 def _stage(options: dict[str, Any], sets: list[str] | None) -> Stage:
-    for text in sets or []:
-        dotted, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--set {text}: must be option=value")
-        *holders, last = dotted.split(".")
-        target = options
-        for key in holders:
-            target = target.setdefault(key, {})
-        target[last] = yaml.parse(value, f"--set {dotted}", UsageError)
+    override(options, sets)
     return Stage.bind(options, str(options["use"]))
 
 

@@ -1,10 +1,14 @@
 """What commands share: the application, its console, and options that mean the same everywhere."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+
+from tracecraft import yaml
+from tracecraft.errors import UsageError
 
 app = typer.Typer(
     name="tracecraft",
@@ -33,3 +37,20 @@ RUNS = Path("runs")
 def tell(error: Exception) -> None:
     """Print an error as it reads: where, what, what next."""
     stderr.print(str(error), highlight=False, markup=False, soft_wrap=True)
+
+
+def override(options: dict[str, Any], sets: Sequence[str] | None) -> None:
+    """Put what `--set a.b=value` says into nested options; values are YAML.
+
+    Raises:
+        UsageError: it is not of that form, or the value is no YAML.
+    """
+    for text in sets or ():
+        dotted, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text}: must be option=value")
+        *holders, last = dotted.split(".")
+        target = options
+        for key in holders:
+            target = target.setdefault(key, {})
+        target[last] = yaml.parse(value, f"--set {dotted}", UsageError)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -12,6 +12,24 @@ from tracecraft.stage import Desk, Job, Progress
 from tracecraft.store import OUTPUT, write_json
 
 CONTAMINATION = "contamination"
+M = TypeVar("M", bound=BaseModel)
+
+
+def bound(model: type[M], entries: Any, where: str, what: str) -> tuple[M, ...]:
+    """The entries of a section, which is a list of `what`, each a value of the model.
+
+    Raises:
+        RecipeError: each mistake with the path of its field.
+    """
+    if not isinstance(entries, (list, tuple)):
+        raise RecipeError(f"{where}: must be a list of {what}")
+    made = []
+    for number, entry in enumerate(entries):
+        try:
+            made.append(model.model_validate(entry))
+        except ValidationError as error:
+            raise RecipeError(explain(error, model, entry, f"{where}[{number}]")) from None
+    return tuple(made)
 
 
 class Gate(BaseModel):
@@ -44,15 +62,7 @@ class Gate(BaseModel):
         Raises:
             RecipeError: each mistake with the path of its field.
         """
-        if not isinstance(gates, (list, tuple)):
-            raise RecipeError(f"{where}: must be a list of gates")
-        made = []
-        for number, gate in enumerate(gates):
-            try:
-                made.append(cls.model_validate(gate))
-            except ValidationError as error:
-                raise RecipeError(explain(error, cls, gate, f"{where}[{number}]")) from None
-        return tuple(made)
+        return bound(cls, gates, where, "gates")
 
     def holds(self, value: float) -> bool:
         """Whether a value satisfies it."""

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from tracecraft.errors import RecipeError, did_you_mean
 from tracecraft.evaluate.benchmark import Benchmark, Preset, load, nearby
-from tracecraft.evaluate.gate import CONTAMINATION, Gate
-from tracecraft.plugin import explain
+from tracecraft.evaluate.gate import CONTAMINATION, Gate, bound
 
 SCORES = "scores"
 GATES = "gates"
@@ -47,15 +46,7 @@ class Evaluation(BaseModel):
         Raises:
             RecipeError: each mistake with the path of its field.
         """
-        if not isinstance(entries, (list, tuple)):
-            raise RecipeError(f"{where}: must be a list of evaluations")
-        made = []
-        for number, entry in enumerate(entries):
-            try:
-                made.append(cls.model_validate(entry))
-            except ValidationError as error:
-                raise RecipeError(explain(error, cls, entry, f"{where}[{number}]")) from None
-        return tuple(made)
+        return bound(cls, entries, where, "evaluations")
 
 
 Model = str | Mapping[str, Any]

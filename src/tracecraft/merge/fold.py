@@ -14,12 +14,11 @@ from tracecraft.merge.methods import ArceeFusion, Method
 from tracecraft.merge.postflight import try_out
 from tracecraft.plugin import Volatile, explain
 from tracecraft.stage import Desk, Job, Progress
+from tracecraft.store import OUTPUT
 
 FloatName = Literal["bfloat16", "float16", "float32"]
 Told = Callable[[int, int], None]
 """Gets the bytes done and their total."""
-OUTPUT = "output"
-"""Where a step of a run keeps what its job made."""
 
 
 def _cores() -> int:

@@ -12,9 +12,10 @@ from tracecraft.errors import DataError, RecipeError
 from tracecraft.plugin import MayBeFile, Plugin
 from tracecraft.schema import EXAMPLE
 from tracecraft.stage import Desk, Job
+from tracecraft.store import OUTPUT
 from tracecraft.train.backbone import CONFIG, Backbone
 from tracecraft.train.chat import TEMPLATES, Chat, Thoughts
-from tracecraft.train.examples import OUTPUT, Examples
+from tracecraft.train.examples import Examples
 from tracecraft.train.packing import Packing
 
 

@@ -12,10 +12,9 @@ import pyarrow as pa
 
 from tracecraft.errors import DataError, did_you_mean
 from tracecraft.plugin import digest
-from tracecraft.store import Dataset
+from tracecraft.store import OUTPUT, Dataset
 from tracecraft.train.chat import LONG, Chat, Message, Said, Thoughts
 
-OUTPUT = "output"
 BATCH = 1_000
 
 
