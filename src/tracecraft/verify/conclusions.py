@@ -1,0 +1,143 @@
+"""Options that a response judges, concludes with, or ends in, where none is announced."""
+
+import re
+from collections.abc import Iterator
+
+from tracecraft.verify.marks import SPECIES, Letters, standing
+
+__all__ = ["concluded", "denied", "ended", "judged", "lines"]
+
+_SAID = re.compile(
+    r"(?:\b(?:options?|choices?|answers?|statements?|letters?)\s*|选项\s*|^\W*)"
+    r"(?P<open>[(\[*$]*)(?P<letter>[A-J])(?P<shut>[)\]*$.]*)(?:\s*[:,(][^.\n]{0,120}?[,)]?)?\s*"
+    r"(?:(?:is|are|seems|must\s+be|would\s+be|appears|as)\b\s*(?:to\s+be\s+|thus\s+|therefore\s+"
+    r"|indeed\s+|clearly\s+|likely\s+|the\s+|only\s+|one\s+|most\s+|best\s+)*"
+    r"(?:correct|right|true|answer|best|accurate|appropriate)\b|(?:是)?正确|ist\s+richtig"
+    r"|est\s+(?:la\s+)?(?:bonne|correcte)|es\s+(?:la\s+)?correcta)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NAMED_RIGHT = re.compile(
+    r"(?<![\w'(\[])(?P<letter>[A-J])\s+(?:is|must be)\s+"
+    r"(?:therefore |thus |clearly |indeed )?the\s+(?:only\s+)?"
+    r"(?:correct|right|best|proper|appropriate|true)?\s*(?:answer|option|choice)\b"
+    r"|\b[Oo]nly\s+(?:(?:option|choice|statement)\s+)?\(?(?P<only>[A-J])\)?\s+"
+    r"(?:satisf|fits|holds|works|matches|meets|is\s+(?:correct|true|right|a\s+possible)\b)"
+)
+_DENIED = re.compile(
+    r"[^.\n]{0,40}?\b(?:is|are)\s+(?:\w+ly\s+|also\s+)?(?:not|incorrect|false|wrong|n't)\b",
+    re.IGNORECASE,
+)
+_REFUSED = re.compile(
+    r"(?:[^.;\n]|\.(?=\S)){0,160}?\b(?:but|although|though|however)\b[^.;\n]{0,60}?"
+    r"(?:\b(?:is|are|was)\s+not|n't|'s\s+not)\s+(?:(?:the|a|an|really|actually|quite)\s+)*"
+    r"(?:correct|right|true)\b",
+    re.IGNORECASE,
+)
+"""An option that is named as the nearest and called wrong in the same breath."""
+_NONE = re.compile(
+    r"\bnone\s+of\s+(?:the|these)\b(?:\s+(?:above|given|options?|statements?|choices?|answers?))*"
+    r"\s+(?:is|are)\s+(?:correct|true|right|valid)\b|\bnone\s+of\s+the\s+above\W*$",
+    re.IGNORECASE,
+)
+_CONCLUDED = re.compile(
+    r"(?:^|[.!;:,\n]\s*|\b)(?:so|thus|therefore|hence|thereby|conclusion|overall|∴|=>|⇒|→|因此"
+    r"|所以|故)[,:\s]*(?:(?:it|this|that)(?:'s|\s+is|\s+must\s+be|\s+would\s+be)\s+|only\s+"
+    r"|we\s+(?:have|get)\s+)?(?=[(\[*$\\]*(?:option|choice)?s?\s*[(\[*$]*[A-J]\b)",
+    re.IGNORECASE,
+)
+_ENDS_WITH = re.compile(
+    r"\b(?:is|are|option|choice)\b(?:\s*\(are\)|\(s\))*[\s:*$]*(?P<named>[(\[][A-J][)\]])"
+    r"|\(\s*(?:[Oo]ption|[Cc]hoice)\s+(?P<told>[A-J])\s*\)\W*$|[.}]\$?\s*(?P<last>[(\[][A-J][)\]])\W*$"
+)
+_BARE = re.compile(
+    r"[\s>*_#$\"'`\-]*(?:(?:final\s+)?(?:options?|choices?|answers?)\s*)?[(\[*_$\\{]*"
+    r"(?:\\text(?:bf)?\{|\\boxed\{)*(?P<letters>[A-Ja-j](?:\s*(?:,|and|&|、)?\s*[A-J])*)"
+    r"(?P<shut>[)\]}*_$.:：\"'`,]*)(?P<text>(?:\s.*)?)$"
+)
+
+
+def denied(text: str, read: Letters) -> bool:
+    """Whether what follows a choice takes it back."""
+    if _REFUSED.match(text, read.end):
+        return True
+    none = _NONE.search(text, read.end)
+    return none is not None and re.search(r"[.!?\n]", text[read.end : none.start()]) is not None
+
+
+def judged(text: str, known: str) -> Iterator[Letters]:
+    for match in _NAMED_RIGHT.finditer(text):
+        name = match.lastgroup or ""
+        before = re.split(r"[.!?;\n]", text[max(0, match.start() - 80) : match.start()])[-1]
+        denied = re.search(r"\b(?:none|neither|whether|if|not)\b|n't\b", before)
+        if match.group(name) in known and not denied:
+            yield Letters(match.group(name), "announced", match.start(name), match.end(name))
+    for said in _SAID.finditer(text):
+        letter = said.group("letter")
+        bracketed = bool(said.group("open") and said.group("shut"))
+        if not letter.isupper() and not bracketed:
+            continue
+        if letter.upper() not in known:
+            continue
+        before = re.split(r"[.!?;\n]", text[max(0, said.start() - 80) : said.start()])[-1]
+        if re.search(r"\b(?:none|neither|whether|if|not)\b|n't\b", before + said.group(0)):
+            continue
+        if not bracketed and re.match(
+            r"\s+(?!is|are|must|would|seems|appears|as)[a-z]", text[said.end("letter") :]
+        ):
+            continue
+        yield Letters(letter.upper(), "announced", said.start("letter"), said.end("letter"))
+
+
+def concluded(text: str, known: str, *, several: bool) -> Iterator[Letters]:
+    for cue in _CONCLUDED.finditer(text, max(len(text) - 600, 0)):
+        at = cue.end()
+        named = re.compile(r"[\s(*]*(?:option|choice)s?\b", re.IGNORECASE).match(text, at)
+        at = named.end() if named else at
+        read = standing(text, at, known, "concluded", several=several, sure=False)
+        if read is not None and _DENIED.match(read.rest):
+            continue
+        if read is not None and (named or not re.match(r"\s*[A-Za-z=<>+]", read.rest)):
+            yield read
+
+
+def ended(text: str, known: str, *, several: bool) -> Iterator[Letters]:
+    """A bracketed letter that the last paragraph says something is, or ends with."""
+    begin = max(text.rstrip().rfind("\n"), len(text) - 600, 0)
+    for match in _ENDS_WITH.finditer(text, begin):
+        start = match.start(match.lastgroup or 0)
+        read = standing(text, start, known, "concluded", several=several, sure=False)
+        if read is not None and not re.match(r"\s*(?:not|in|false|wrong)", read.rest):
+            yield read
+
+
+def lines(text: str, known: str, *, several: bool) -> Iterator[Letters]:
+    """The last line, where it is a letter or begins with one as an option does."""
+    body = text.rstrip()
+    start = body.rfind("\n") + 1
+    bare = _BARE.match(body, start)
+    if bare is None:
+        return
+    letters, rest = bare.group("letters"), bare.group("text").strip()
+    alone = not rest
+    marked = bool(re.match(r"[)\].:：]|\*\*", bare.group("shut")))
+    only_line = not body[:start].strip()
+    if not alone and (
+        not marked
+        or (
+            not only_line
+            and not text[start:].lstrip().startswith(("*", "(", "["))
+            and len(rest) > 200
+        )
+    ):
+        return
+    if letters.islower() and not (alone and (marked or only_line)):
+        return
+    if SPECIES.match(body, bare.end("letters")) or re.match(
+        r"[ \t]*(?:[=>+^_/\-]|<(?!/))", body[bare.end("letters") :]
+    ):
+        return
+    marks = sorted({c for c in re.sub(r"and", "", letters).upper() if c.isalpha()})
+    if not set(marks) <= set(known) or (len(marks) > 1 and not several and "," not in letters):
+        return
+    yield Letters("".join(marks), "line", bare.start("letters"), bare.end("letters"),
+                  hedged=len(marks) > 1 and not several, rest=rest)  # fmt: skip
