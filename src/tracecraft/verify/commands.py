@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PRIMARIES",
     "SYMBOLS",
+    "applied",
     "beside",
     "degrees",
     "function",
@@ -102,7 +103,10 @@ def _accented(p: "Parser") -> Node:
 
 
 def _angle(p: "Parser") -> Node:
-    return Symbol("angle_" + "".join(_spelled(p.factor())))
+    name = "".join(_spelled(p.factor()))
+    while len(name) < 3 and name.isupper() and p.kind() == "name":
+        name += p.take().text
+    return Symbol(f"angle_{name}")
 
 
 def _blackboard(p: "Parser") -> Node:
@@ -213,6 +217,27 @@ def _operand(p: "Parser") -> Node:
         p.at += 1
         left = Call("div", (left, p.factor()))
     return left
+
+
+def applied(p: "Parser", name: str) -> str | None:
+    """The operation where a name before a bracket is a function; None where it is a factor.
+
+    It is one by custom (`f`, `C(5, 2)`, `W(n)`), and as all of an equation's left side: `y(0) =`.
+    """
+    if p.tokens[p.at].spaced:
+        return None
+    pair = p.kind(1) == p.kind(3) == "number" and p.kind(2) == ","
+    if name == "C" and pair and p.kind(4) == ")":
+        return "binom"
+    lone = p.kind(2) == ")"
+    letter = lone and p.kind(1) in {"name", "number"} and name.isupper() and len(name) == 1
+    fraction = p.kind(2) == "/" and p.kind(3) == "number" and p.kind(4) == ")"
+    behind = p.kind(3 if lone else 5)
+    first = p.at == p.start + 1 + name.count("'")
+    left_side = first and (lone or fraction) and behind in {"=", "approx"}
+    if name.rstrip("'") in {"f", "g", "h"} or letter or left_side:
+        return f"apply {name}"
+    return None
 
 
 def mixed(left: Node, right: Node) -> Node | None:

@@ -8,6 +8,7 @@ from tracecraft.verify.compare import compared
 from tracecraft.verify.evaluate import exact
 from tracecraft.verify.grammar import Unparsed, parsed
 from tracecraft.verify.guards import refused
+from tracecraft.verify.lettered import lettered
 from tracecraft.verify.nodes import Node, Text, walk
 from tracecraft.verify.normalise import normalised
 from tracecraft.verify.ruling import OPEN, Ruling, both, no, unsure, yes
@@ -16,12 +17,10 @@ from tracecraft.verify.wordings import clocks, days, several_options
 from tracecraft.verify.words import (
     SCALES,
     bare,
-    choice,
     digitised,
     parts,
     said,
     spelled,
-    without_letter,
 )
 
 __all__ = ["decided", "literal"]
@@ -31,14 +30,24 @@ _PERCENT = frozenset({"percent", "pct", "percentage", "%", "percentage point", "
 _SPACED_DIGITS = re.compile(r"\d{1,3}(?: \d{3})+(?:\.\d+)?")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _WORD = re.compile(r"[A-Za-z]{3,}")
-_NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?(?![\w^_\\])")
-_LAST = re.compile(r"(?:\bis|\bare|=|\bequals)\s*\$?(\d+(?:\.\d+)?)%?(?:\s+[a-zA-Z]+)?$")
+_NUMBER = re.compile(
+    r"(?<![\w.^])(?<![\w']\()[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?(?![\w^_\\])"
+)
+_LAST = re.compile(r"(?:\bis|\bare|=|\bequals)\s*\$?(\d+(?:\.\d+)?)(?:\$|%)?(?:\s+[a-zA-Z]+)?$")
 _MOST_DIGITS = 1_000
 _LONGEST = 2_000
 _LEAST_WRITTEN = 10
 """Two significant digits: what a reference must show before it grants its rounding."""
+_LISTED = re.compile(r"(?:\b(?:is|are)|=|:)\s*(\[[^\[\]]*\])$")
+_OTHERWISE = re.compile(
+    r"\b(?:not|no|never|neither|undefined|impossible|cannot|\w+n't)\b"
+    r"|\b(?:more|less|greater|fewer|larger|smaller|higher|lower) than\b",
+    re.IGNORECASE,
+)
+"""Words beside a number that say that it is not the answer."""
+_PROSE = re.compile(r"(?<![\\a-zA-Z{])[a-z]{2,}\s+[a-z]{2,}\s+[a-z]{2,}\b")
 _NO_VALUE = frozenset({"none", "undefined", "infinitely many"})
-_LEAD = re.compile(r"(yes|no|true|false)\s*[,.;:]", re.IGNORECASE)
+_LEAD = re.compile(r"(yes|no|true|false)(?:\s*[,.;:]|\s+[-–—])", re.IGNORECASE)
 _YES_NO = frozenset({"yes", "no"})
 
 
@@ -107,6 +116,10 @@ def _large(a: str, b: str) -> Ruling | None:
     return unsure(f"an answer of {max(len(a), len(b)):,} characters")
 
 
+def _letters(a: str, b: str) -> Ruling | None:
+    return lettered(a, b, decided)
+
+
 def _parts(a: str, b: str) -> Ruling | None:
     """Answers in parts, `(a) 5 (b) 6`, part by part; or beside a list of as many values."""
     left, right = parts(a), parts(b)
@@ -124,37 +137,6 @@ def _parts(a: str, b: str) -> Ruling | None:
 
 _COUNT_JOINT = re.compile(r"\s*(?:[,;]\s*and\b|[,;&]|\band\b)\s*")
 _COUNT = re.compile(r"(\d+(?:\.\d+)?)\s+([A-Za-z][A-Za-z ]*)")
-
-
-def _letters(a: str, b: str) -> Ruling | None:
-    """A reference that is an option's letter; an answer that puts a letter before its value."""
-    want = choice(a)
-    letter, rest = without_letter(b)
-    if want is not None:
-        given = choice(b) or letter
-        if given is None:
-            words = bare(b)
-            lead = re.match(r"(?:option|choice|answer)?\s*\(?([A-J])\)?(?:[\s.,:)]|$)", words)
-            given = lead.group(1) if lead and not re.match(r"[AI] [a-z]", words) else None
-        if given is None and len(bare(b)) == 1:
-            return yes("letter", "case") if bare(b).upper() == bare(a) else None
-        if given is None:
-            return unsure("a letter against a value")
-        if given == want:
-            return yes("letter")
-        return no("another letter")
-    if letter is not None and without_letter(a)[0] is None and len(a) < 200:
-        ruling = decided(a, rest)
-        return ruling.flagged("letter") if ruling.holds else ruling
-    own, value = without_letter(a)
-    if own is not None and value:
-        given = choice(b)
-        if given is not None:
-            return yes("letter", "letter") if given == own else no("another letter")
-        if letter is None:
-            ruling = decided(value, b)
-            return ruling.flagged("letter") if ruling.holds else ruling
-    return None
 
 
 def _counted(a: str, b: str) -> Ruling | None:
@@ -185,16 +167,16 @@ def _spoken(a: str, b: str) -> Ruling | None:
             return yes("number in words") if number == value else no("another number")
     for command, word in ((r"\emptyset", "emptyset"), (r"\infty", "infinity")):
         a, b = (word if t == command else t for t in (a, b))
+    left, right = said(a), said(b)
+    lead = _LEAD.match(bare(b)) if left in _YES_NO else None
+    if lead is not None:
+        return yes("words", "in words") if left == said(lead.group(1)) else no("words")
     if not (_plain_words(a) and _plain_words(b)):
         return None
-    left, right = said(a), said(b)
-    if left and left == right and _WORD.search(left):
+    if left and left == right and (left in _YES_NO or _WORD.search(left)):
         return yes("words")
     if {left, right} <= _YES_NO:
         return no("words")
-    lead = _LEAD.match(bare(b))
-    if left in _YES_NO and lead is not None:
-        return yes("words", "in words") if left == said(lead.group(1)) else no("words")
     return None
 
 
@@ -221,6 +203,8 @@ def _measured(a: str, b: str) -> Ruling | None:
 
 
 def _with_units(a: str, unit_a: str | None, b: str, unit_b: str | None) -> Ruling:
+    if None in (unit_a, unit_b) and (_scale(unit_a) or _scale(unit_b)) and decided(a, b).holds:
+        return unsure("millions on one side only")
     (a, unit_a), (b, unit_b) = _scaled(a, unit_a), _scaled(b, unit_b)
     a, b = _percented(a, unit_a), _percented(b, unit_b)
     unit_a = None if unit_a in _PERCENT else unit_a
@@ -238,6 +222,10 @@ def _with_units(a: str, unit_a: str | None, b: str, unit_b: str | None) -> Rulin
     if scaled.holds or not plain.holds:
         return scaled
     return no("another unit")
+
+
+def _scale(unit: str | None) -> int | None:
+    return SCALES.get((unit or "").partition(" ")[0])
 
 
 def _scaled(head: str, unit: str | None) -> tuple[str, str | None]:
@@ -310,6 +298,8 @@ def _with_words(a: str, b: str, left: Node | None, right: Node | None) -> Ruling
     if value is not None and "\\" not in re.sub(r"\\(?:text|mathrm|textbf)\b", "", words):
         if not found:
             return no("words for a number") if wordy_b else unsure("words")
+        if len(found) == 1 and _OTHERWISE.search(words):
+            return unsure("words")
         if len(found) == 1:
             ruling = decided(number, found[0].replace("$", ""))
             return ruling.flagged("in words") if ruling.holds else ruling
@@ -319,6 +309,14 @@ def _with_words(a: str, b: str, left: Node | None, right: Node | None) -> Ruling
     formula = re.findall(r"\$([^$]+)\$|\\\((.+?)\\\)", words)
     if len(formula) == 1:
         ruling = decided(number, formula[0][0] or formula[0][1])
+        return ruling.flagged("in words") if ruling.holds else unsure("words")
+    listed = _LISTED.search(words)
+    if listed is not None:
+        ruling = decided(number, listed.group(1))
+        return ruling.flagged("in words") if ruling.holds else unsure("words")
+    if _PROSE.search(words):
+        last = _LAST.search(words)
+        ruling = unsure("words") if last is None else decided(number, last.group(1))
         return ruling.flagged("in words") if ruling.holds else unsure("words")
     return Ruling(holds=None, rule="words", final="\\" not in words)
 

@@ -35,12 +35,26 @@ _CUE = re.compile(
     r"answers?(?: (?:to|choice|option|here|then|therefore)\b[^.\n:]{0,60}?)?\s*(?:\(s\))?"
     rf"[*\s]*{_IS}"
     r"(?:\s*(?:therefore|thus|then|simply|just|indeed|equal to|given by|:)(?=\W))*[\s*:]*"
+    r"|correct (?:option|choice|letter)s? (?:is|are)\b[\s*:]*"
     r"|answer[\s*:]*\n\s*|A:\s*|答案(?:应该?)?(?:是|为)?[：:]?\s*|答：\s*"
     r"|(?:réponse(?: finale)?|antwort|respuesta(?: final)?|risposta|resposta|ответ)"
     r"(?: est| ist| es|)\s*:\s*",
     re.IGNORECASE,
 )
-_CUES = ("answer", "\na:", "答", "réponse", "antwort", "respuesta", "risposta", "resposta", "ответ")
+_CUES = (
+    "answer",
+    "correct option",
+    "correct choice",
+    "correct letter",
+    "\na:",
+    "答",
+    "réponse",
+    "antwort",
+    "respuesta",
+    "risposta",
+    "resposta",
+    "ответ",
+)
 """How an announcement begins, in lower case: what the text is searched for before `_CUE`."""
 TAG = re.compile(r"<(?:/?think>|\|(?:begin|end)_of_)")
 """What a thought in a response begins or ends with."""
@@ -57,7 +71,9 @@ _DISPLAY = re.compile(
     re.DOTALL,
 )
 _BECAUSE = re.compile(
-    r"\s*(?:,?\s+(?:because|since|as|which|where|so that|when|for all)\b.*)$", re.DOTALL
+    r"\s*(?:,?\s+(because|since|as(?!\s+\S+\s*(?:→|->|\\to|tends|approaches|goes))"
+    r"|which|where|so that|when|for all)\b.*)$",
+    re.DOTALL,
 )
 _SENTENCE = re.compile(r"(?<=[^\s.])[.!?](?=\s+[^\s])|\n+(?=\s*\S)")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
@@ -66,12 +82,24 @@ _THEREFORE = re.compile(r"(?<=[\s$])(?:Therefore|Thus|Hence|So)\b,?")
 _HOPE = re.compile(r"\s*I hope it is correct\.?$")
 _HOPED = 30
 _CONCLUDES = re.compile(r"(?:\b(?:is|are|equals|be|was|to)|=|:)\s*$")
-_NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?%?(?![\w^_\\])")
+_NUMBER = re.compile(
+    r"(?<![\w.^])(?<![\w']\()[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?%?(?![\w^_\\])"
+)
 _ENDS_IN = re.compile(
     r"(?:\b(?:is|are|equals|was)|=|≈)\s+(?:(?:approximately|about|exactly|only|therefore|thus)\s+)?"
-    r"(?P<number>[-+−]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)%?)(?![\w.,/^]*\d)[^\d\n$\\]{0,20}$"
+    r"(?P<number>[-+−]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)%?|\[[^\[\]\n]{1,80}\])(?![\w.,/^]*\d)[^\d\n$\\]{0,20}$"
 )
 """A sentence that ends in its value, with a unit or none."""
+_LISTED = re.compile(r"`*(\[[^\[\]\n]{1,80}\])`*\.?$")
+_JUDGED = re.compile(
+    r"\b(?:statement|argument|claim|assertion|proposition|conjecture)\b[^.\n]{0,80}?"
+    r"\bis (?:therefore |thus |indeed |always )?(?P<word>true|false|correct|incorrect)"
+    r"(?:\.?$|\s[-–—]\s)",
+    re.IGNORECASE,
+)
+_PHRASE = 3
+_PROSE = re.compile(r"(?<![\\a-zA-Z{])[a-z]{3,}\s+[a-z]{2,}\s+[a-z]{2,}\b")
+"""Words between two dollar signs: these are amounts, not the fences of a formula."""
 _MATHS = re.compile(r"[\d\\=<>^_+*/|]|^[A-Za-z]$")
 
 
@@ -228,11 +256,22 @@ def _announced(text: str, begin: int = 0, *, final: bool = False) -> Extract | N
     if len(bold) == 1 and not answer.startswith("**"):
         start = text.index(bold[0], start)
         return Extract(bold[0], "announced", start, start + len(bold[0]))
-    answer = _BECAUSE.sub("", answer).rstrip().rstrip(".*\"'")
+    answer = _without_reason(answer).rstrip().rstrip(".*\"'")
     answer = answer.removesuffix("**").strip()
     if not answer:
         return None
     return Extract(answer, "announced", start, start + len(answer))
+
+
+def _without_reason(answer: str) -> str:
+    """The answer without `because …`; without `when …` only if a value stands before it."""
+    reason = _BECAUSE.search(answer)
+    if reason is None:
+        return answer
+    short = answer[: reason.start()]
+    if reason[1] in {"because", "since", "so that", "which"} or len(short.split()) < _PHRASE:
+        return short
+    return short if _MATHS.search(short) else answer
 
 
 def _places(tail: str) -> list[int]:
@@ -267,10 +306,15 @@ def _tail(text: str) -> Extract | None:
     ends = [m.end() for m in _SENTENCE.finditer(text, window, len(text))]
     ends += [m.start() for m in _THEREFORE.finditer(text, ends[-1] if ends else window)]
     start = ends[-1] if ends else window
-    formulas = [m for m in _DISPLAY.finditer(text, start) if any(m.groups())]
+    formulas = [
+        m for m in _DISPLAY.finditer(text, start) if any(m.groups()) and not _PROSE.search(m[0])
+    ]
     ends_in = _ENDS_IN.search(text, max(start, formulas[-1].end() if formulas else 0))
     if ends_in is not None:
         return Extract(ends_in.group("number"), "tail", *ends_in.span("number"))
+    judged = _JUDGED.search(text, start) or _LISTED.match(text, start)
+    if judged is not None and not re.search(r"\b(?:if|whether|not)\b", text[start:]):
+        return Extract(judged[1], "tail", *judged.span(1))
     if formulas:
         last = formulas[-1]
         answer = next(g for g in last.groups() if g is not None)

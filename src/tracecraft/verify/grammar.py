@@ -6,6 +6,7 @@ from functools import lru_cache
 from tracecraft.verify.commands import (
     PRIMARIES,
     SYMBOLS,
+    applied,
     beside,
     degrees,
     function,
@@ -63,6 +64,8 @@ class Parser:
         self.at = 0
         self.depth = 0
         self.bars = 0
+        self.start = 0
+        """Where the clause begins that is being read."""
 
     # what stands next
 
@@ -144,6 +147,7 @@ class Parser:
             pass
         if self.kind() in {"=", "approx", "therefore", "equiv", ":", "because"}:
             self.at += 1  # a stray `= 5`
+        self.start = self.at
         sides, ops = [self.union()], []
         while True:
             while self.accept("&"):
@@ -309,20 +313,13 @@ class Parser:
         name = token.text
         while self.accept("'"):
             name += "'"
-        if self.kind() == "(" and not (self.at < len(self.tokens) and self.tokens[self.at].spaced):
-            pair = self.kind(1) == self.kind(3) == "number" and self.kind(2) == ","
-            if name == "C" and pair and self.kind(4) == ")":
-                self.at += 1
-                items = self.items(")")
-                self.expect(")")
-                return Call("binom", items)
-            lone = self.kind(1) in {"name", "number"} and self.kind(2) == ")"
-            if name.rstrip("'") in {"f", "g", "h"} or (lone and name.isupper() and len(name) == 1):
-                self.at += 1
-                items = self.items(")")
-                self.expect(")")
-                return Call(f"apply {name}", items)
-        return Symbol(name)
+        op = applied(self, name) if self.kind() == "(" else None
+        if op is None:
+            return Symbol(name)
+        self.at += 1
+        items = self.items(")")
+        self.expect(")")
+        return Call(op, items)
 
     def items(self, closer: str) -> tuple[Node, ...]:
         if self.kind() == closer:

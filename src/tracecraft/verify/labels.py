@@ -1,7 +1,7 @@
 """What an answer says it is, apart from what it is worth: `x = 5`, `f(x) = …`, `AB = 3`."""
 
 from tracecraft.verify.evaluate import same
-from tracecraft.verify.nodes import Call, Group, Node, Number, Relation, Symbol, Text, symbols
+from tracecraft.verify.nodes import Call, Group, Node, Relation, Symbol, Text, symbols
 
 __all__ = ["EQUAL", "ORDERED", "Labelled", "argument", "clash", "labelled", "named", "ordering"]
 
@@ -24,7 +24,9 @@ def named(node: Node) -> bool:
         case Symbol(name):
             return name not in {"pi", "e", "i"}
         case Call(op, args) if op.startswith("apply "):
-            return all(isinstance(x, (Symbol, Number)) or named(x) for x in args)
+            return all(isinstance(x, Symbol) or not symbols(x) or named(x) for x in args)
+        case Call("mul", (Symbol("m"), Symbol(name))) if name.startswith("angle_"):
+            return True
         case Call("abs", (inner,)):
             return _product(inner)
         case Call(("mul" | "div" | "ratio" | "prime"), _) if _product(node) or _derivative(node):

@@ -26,7 +26,9 @@ _WRAPPER = re.compile(
 _CHOICE = re.compile(
     r"^(?:option|choice|answer)?\s*[(\[]?\s*([A-J])\s*[)\]]?\s*[.:]?$", re.IGNORECASE
 )
-_LETTERED = re.compile(r"^\(\s*([A-J])\s*\)\s*[.:,]?\s*(.+)$|^([A-J])\s*[).:]\s*(.+)$", re.DOTALL)
+_LETTERED = re.compile(
+    r"^\(\s*([A-J]|[a-j](?=\)\s))\s*\)\s*[.:,]?\s*(.+)$|^([A-J])\s*[).:]\s*(.+)$", re.DOTALL
+)
 _CLOCK = re.compile(
     r"^(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?\s*(a\.?\s*m\.?|p\.?\s*m\.?|noon|midnight|o'clock)?\.?$",
     re.IGNORECASE,
