@@ -17,6 +17,8 @@ _LONGEST = 400
 """Characters of a response that is nothing but an option's text."""
 _USUAL = 10
 """Options that there may be where nothing says how many; MMLU-Pro has that many."""
+_FEWEST = 4
+"""Options that `all of them` names at least, where nothing says how many there are."""
 _LETTERS = re.compile(r"[\s(\[$\\{]*([A-Z](?:\s*[,;&]?\s*[A-Z])*)[\s)\]$}.]*")
 _LETTERED = re.compile(r"[(\[]?([A-Z])[)\].:]\s+(.+)", re.DOTALL)
 _LISTED = re.compile(r"^[ \t*]*[(\[]?([A-J])[)\].:][ \t*]+(\S.*?)[ \t*]*$", re.MULTILINE)
@@ -41,7 +43,8 @@ class Choice(Verifier, use="choice", version=1):
         if right is None:
             return Verdict("unverifiable", detail=why)
         known = _ALL[: len(options) or _USUAL]
-        read = chosen_letters(response, known, several=len(right) > 1)
+        every = known if options else _ALL[: max(_FEWEST, _ALL.index(right[-1]) + 1)]
+        read = chosen_letters(response, known, several=len(right) > 1, every=every)
         named = _by_text(response, options) if options and _text_first(read) else None
         if named is not None:
             given, detail, extract, span = named
@@ -149,8 +152,8 @@ def _by_text(
 
 def _same(text: str, options: tuple[str, ...]) -> int | None:
     """The place of the one option that a text is, spaces aside."""
-    wanted = plain(text).replace(" ", "")
-    same = [i for i, option in enumerate(options) if plain(option).replace(" ", "") == wanted]
+    wanted = _compact(text)
+    same = [i for i, option in enumerate(options) if _compact(option) == wanted]
     return same[0] if len(same) == 1 and wanted else None
 
 
@@ -158,8 +161,13 @@ def _contradiction(read: Letters, options: tuple[str, ...]) -> str | None:
     """The letter of another option whose whole text follows the letter that was read."""
     if not options or len(read.letters) != 1:
         return None
-    rest = plain(read.rest.lstrip(" .):,-–—*"))
-    if not rest or rest == plain(options[_ALL.index(read.letters)]):
+    behind = read.rest.lstrip(" .):,*")
+    told = {_compact(behind), _compact(behind.lstrip("-–— "))} - {""}
+    if not told or _compact(options[_ALL.index(read.letters)]) in told:
         return None
-    same = [_ALL[i] for i, option in enumerate(options) if plain(option) == rest]
+    same = [_ALL[i] for i, option in enumerate(options) if _compact(option) in told]
     return same[0] if len(same) == 1 else None
+
+
+def _compact(text: str) -> str:
+    return plain(text).replace(" ", "")

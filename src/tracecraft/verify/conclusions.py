@@ -9,7 +9,7 @@ __all__ = ["concluded", "denied", "ended", "judged", "lines"]
 
 _SAID = re.compile(
     r"(?:\b(?:options?|choices?|answers?|statements?|letters?)\s*|选项\s*|^\W*)"
-    r"(?P<open>[(\[*$]*)(?P<letter>[A-J])(?P<shut>[)\]*$.]*)(?:\s*[:,(][^.\n]{0,120}?[,)]?)?\s*"
+    r"(?P<open>[(\[*$]*)(?P<letter>[A-J])(?P<shut>[)\]*$.]*)(?:\s*[:,(](?:[^.\n]|\.(?=\d)){0,120}?[,)]?)?\s*"
     r"(?:(?:is|are|seems|must\s+be|would\s+be|appears|as)\b\s*(?:to\s+be\s+|thus\s+|therefore\s+"
     r"|indeed\s+|clearly\s+|likely\s+|the\s+|only\s+|one\s+|most\s+|best\s+)*"
     r"(?:correct|right|true|answer|best|accurate|appropriate)\b|(?:是)?正确|ist\s+richtig"
@@ -21,7 +21,10 @@ _NAMED_RIGHT = re.compile(
     r"(?:therefore |thus |clearly |indeed )?the\s+(?:only\s+)?"
     r"(?:correct|right|best|proper|appropriate|true)?\s*(?:answer|option|choice)\b"
     r"|\b[Oo]nly\s+(?:(?:option|choice|statement)\s+)?\(?(?P<only>[A-J])\)?\s+"
-    r"(?:satisf|fits|holds|works|matches|meets|is\s+(?:correct|true|right|a\s+possible)\b)"
+    r"(?:satisf|fits|holds|works|matches|meets"
+    r"|(?i:is\s+(?:correct|true|right|valid|possible|a\s+possible))\b)"
+    r"|\b[Oo]nly\s+(?:(?:(?:option|choice|statement)\s+)[(\[]?|[(\[])(?P<alone>[A-J])"
+    r"(?:[)\]]\s+|\s+)(?=[a-z]{2})"
 )
 _DENIED = re.compile(
     r"[^.\n]{0,40}?\b(?:is|are)\s+(?:\w+ly\s+|also\s+)?(?:not|incorrect|false|wrong|n't)\b",
@@ -47,8 +50,15 @@ _CONCLUDED = re.compile(
 )
 _ENDS_WITH = re.compile(
     r"\b(?:is|are|option|choice)\b(?:\s*\(are\)|\(s\))*[\s:*$]*(?P<named>[(\[][A-J][)\]])"
-    r"|\(\s*(?:[Oo]ption|[Cc]hoice)\s+(?P<told>[A-J])\s*\)\W*$|[.}]\$?\s*(?P<last>[(\[][A-J][)\]])\W*$"
+    r"|\(\s*(?:[Oo]ption|[Cc]hoice)\s+(?P<told>[A-J])\s*\)\W*$|(?:[.}%]|\d[a-z]{0,3})\$?\s*(?P<last>[(\[][A-J][)\]])\W*$"
 )
+_OPTION_LINE = re.compile(r"^[ \t*]*[(\[][A-J][)\]]", re.MULTILINE)
+_IS_OPTION = re.compile(
+    r"\bis\s+(?:therefore\s+|thus\s+)?(?=(?:option|choice)\s*[(\[*$]*[A-J]\b)", re.IGNORECASE
+)
+_IN_BRACKETS = re.compile(r"\(\s*(?:option|choice)\s+([A-J])\s*\)", re.IGNORECASE)
+_IS_BELOW = re.compile(r"\b(?:is|are)\s*:[ \t*]*\n\s*(?=[(\[][A-J][)\]])")
+_BEGINS = re.compile(r"^[ \t*]*[(\[]?([A-J])(?:[)\].:]|\*\*)", re.MULTILINE)
 _BARE = re.compile(
     r"[\s>*_#$\"'`\-]*(?:(?:final\s+)?(?:options?|choices?|answers?)\s*)?[(\[*_$\\{]*"
     r"(?:\\text(?:bf)?\{|\\boxed\{)*(?P<letters>[A-Ja-j](?:\s*(?:,|and|&|、)?\s*[A-J])*)"
@@ -104,10 +114,28 @@ def ended(text: str, known: str, *, several: bool) -> Iterator[Letters]:
     """A bracketed letter that the last paragraph says something is, or ends with."""
     begin = max(text.rstrip().rfind("\n"), len(text) - 600, 0)
     for match in _ENDS_WITH.finditer(text, begin):
+        if (
+            match.lastgroup == "told"
+            and len({*_IN_BRACKETS.findall(text, max(len(text) - 600, 0))}) > 1
+        ):
+            continue
         start = match.start(match.lastgroup or 0)
         read = standing(text, start, known, "concluded", several=several, sure=False)
-        if read is not None and not re.match(r"\s*(?:not|in|false|wrong)", read.rest):
+        if read is None or _DENIED.match(read.rest):
+            continue
+        if not re.match(r"\s*(?:not|in|false|wrong)", read.rest):
             yield read
+    calls = [m.end() for m in _IS_OPTION.finditer(text)]
+    reads = [standing(text, _word_end(text, at), known, "concluded", several=several, sure=False)
+             for at in calls]  # fmt: skip
+    called = [r for r in reads if r is not None and not _DENIED.match(r.rest)]
+    if len({r.letters for r in called}) == 1:
+        yield called[-1]
+    if len(_OPTION_LINE.findall(text)) == 1:
+        for match in _IS_BELOW.finditer(text):
+            read = standing(text, match.end(), known, "concluded", several=several, sure=False)
+            if read is not None:
+                yield read
 
 
 def lines(text: str, known: str, *, several: bool) -> Iterator[Letters]:
@@ -132,6 +160,8 @@ def lines(text: str, known: str, *, several: bool) -> Iterator[Letters]:
         return
     if letters.islower() and not (alone and (marked or only_line)):
         return
+    if rest and _enumerates(body[:start], letters[0].upper()):
+        return
     if SPECIES.match(body, bare.end("letters")) or re.match(
         r"[ \t]*(?:[=>+^_/\-]|<(?!/))", body[bare.end("letters") :]
     ):
@@ -139,5 +169,18 @@ def lines(text: str, known: str, *, several: bool) -> Iterator[Letters]:
     marks = sorted({c for c in re.sub(r"and", "", letters).upper() if c.isalpha()})
     if not set(marks) <= set(known) or (len(marks) > 1 and not several and "," not in letters):
         return
-    yield Letters("".join(marks), "line", bare.start("letters"), bare.end("letters"),
+    end = bare.end("shut") if rest else bare.end("letters")
+    yield Letters("".join(marks), "line", bare.start("letters"), end,
                   hedged=len(marks) > 1 and not several, rest=rest)  # fmt: skip
+
+
+def _enumerates(before: str, letter: str) -> bool:
+    """Whether a line that begins with an option only goes on with those of the lines before."""
+    begun = _BEGINS.findall(before)
+    return bool(begun) and letter not in begun and begun[-1] < letter
+
+
+def _word_end(text: str, at: int) -> int:
+    """The place behind the word at a place."""
+    word = re.compile(r"\w+\s*").match(text, at)
+    return word.end() if word else at

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tracecraft.verify.conclusions import concluded, denied, ended, judged, lines
 from tracecraft.verify.marks import Letters, folded, standing
-from tracecraft.verify.several import extended, selections
+from tracecraft.verify.several import extended, selections, verdicts
 
 __all__ = ["Letters", "chosen_letters", "folded"]
 
@@ -15,7 +15,7 @@ _IS = (
     r"|appears to be|is likely|=|:|：|->|→|-|–|—)"
 )
 _FILLER = (
-    r"(?:[\s*_:：,]|\b(?:therefore|thus|then|hence|likely|most|probably|clearly|definitely|indeed"
+    r"(?:[\s*_:：,]|\((?:are|s)\)|\b(?:therefore|thus|then|hence|likely|most|probably|clearly|definitely|indeed"
     r"|simply|either|both|all|only|the|be|is|are|following|final|correct|best|right|answers?"
     r"|options?|choices?|letters?|statements?|alternatives?|given|by|part)\b)*"
 )
@@ -43,7 +43,8 @@ _CUE = re.compile(
         (?:\s+(?:to|for|of|in|among|from|that|here|choice)\b[^.\n:]{{0,80}}?)?["'\s*_]*\s{_IS})
     | (?:\banswers?\b(?:\s*\(s\))?(?:\s+(?:choice|option|letter))?["'\s*_]*{_IS})
     | (?:\b{_PRAISED}\s+(?:answer\s+)?{_NAMED}s?\b(?:\s*\(s\))?
-        (?:\s+(?:to|for|of|in|among|from|that|here)\b[^.\n:]{{0,60}}?)?["'\s*_]*\s*{_IS})
+        (?:\s+(?:to|for|of|in|about|regarding|among|from|that|here)\b[^.\n:]{{0,80}}?)?["'\s*_]*\s*{_IS})
+    | (?:\b(?:only|one)\s+(?:\w+\s+){{0,2}}{_NAMED}\s+(?:is|must\s+be)\b)
     | (?:\b(?:choose|chose|pick|picked|select|selected|selecting|opt\s+for|go(?:ing)?\s+with
         |settle\s+on)\b)
     | (?:\b(?:corresponds?|corresponding|matches|closest|equivalent)\s+(?:best\s+)?(?:to|with)?
@@ -58,6 +59,10 @@ _CUE = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+_MORE_LINES = re.compile(
+    r"[^\n]*\n\s*[\\\[ *]*(?:text\{)?[(\[]?[A-J](?:[)\].:]|\*\*)", re.IGNORECASE
+)
+"""Another option on the line below."""
 _TAG = re.compile(
     r"<(?:answer|choice|option|letter|final_answer)>|[\"'](?:final_|correct_)?"
     r"(?:answer|choice|option|letter|prediction)(?:_letter|_choice)?[\"']\s*[:=]"
@@ -68,7 +73,7 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{?")
 
 
 def chosen_letters(
-    text: str, known: str = "ABCDEFGHIJ", *, several: bool = False
+    text: str, known: str = "ABCDEFGHIJ", *, several: bool = False, every: str | None = None
 ) -> Letters | None:
     """What a response chooses, by its last announcement; None where it names no letter.
 
@@ -76,14 +81,18 @@ def chosen_letters(
         text: a response without its thought.
         known: the letters that there are.
         several: whether more than one may be right.
+        every: the letters that `all of them` means; None for `known`.
     """
     text = folded(text)
     found = [*_announced(text, known, several=several), *_boxed(text, known, several=several)]
     if several:
-        sets = [Letters(m, "announced", a, b) for m, a, b in selections(text, known)]
+        sets = [
+            Letters(m, "announced", a, b) for m, a, b in selections(text, known, every or known)
+        ]
         found = [_whole(text, f, known) for f in found] + sets
     else:
         found += judged(text, known)
+        found += [Letters(m, "announced", a, b) for m, a, b in verdicts(text, known) if len(m) == 1]
     if not found:
         found = [
             *lines(text, known, several=several),
@@ -115,8 +124,12 @@ def _announced(text: str, known: str, *, several: bool) -> Iterator[Letters]:
             sure = not cue.group(0).rstrip().endswith(symbols)
             sure = sure and ":" not in text[cue.end() : at]
             read = standing(text, at, known, method, several=several, sure=sure)
-            if read is not None:
-                yield read
+            if read is None:
+                continue
+            plural = not several and re.search(r"s\b[^\n]*\bare\b", cue.group(0))
+            if plural and _MORE_LINES.match(text, read.end):
+                read = replace(read, hedged=True)
+            yield read
 
 
 def _boxed(text: str, known: str, *, several: bool) -> Iterator[Letters]:

@@ -29,8 +29,8 @@ _OPEN = re.compile(
 )
 _SHUT = re.compile(r"(?:[*_$\"'`”’」』】)\]}]|\\[)\]]|\\text\b)*")
 _NEXT = re.compile(
-    r"(?:\s*(?P<more>,?\s*\band\b|,|;|&|、|,?\s*(?:和|与|及|und|et|y|e)\b)"
-    r"|\s*(?P<or>,?\s*(?:\bor\b|/|或|oder|\bou\b))|(?P<none>\s*))"
+    r"(?:\s*(?P<more>,?\s*\band\b(?!/)|,|;|&|、|,?\s*(?:和|与|及|und|et|y|e)\b)"
+    r"|\s*(?P<or>,?\s*(?:\b(?:and/)?or\b|/|或|oder|\bou\b))|(?P<none>\s*))"
     r"\s*(?:\boptions?\b|\bchoices?\b|\bstatements?\b)?",
     re.IGNORECASE,
 )
@@ -45,9 +45,16 @@ _GOES_ON = frozenset(
 SPECIES = re.compile(
     r"\.\s?(?:coli|elegans|melanogaster|difficile|albicans|botulinum|diphtheriae)\b"
 )
+_ALSO = re.compile(
+    r"(?:(?!\b(?:because|since|as|not|unlike|rather|than|over|while|but|whereas|wrong|incorrect"
+    r"|false|options?|choices?|eliminat\w+|exclud\w+)\b)(?:[^.!?;\n]|\.(?=\d))){0,200}?"
+    r"\band\s+(?:option\s+)?[(\[](?P<letter>[A-J])[)\]](?![^.\n]{0,60}\b(?:not|false|incorrect|wrong)\b)"
+)
+"""A second option in the same breath, each with its text: `(C) an eye and (H) a wing`."""
+_MATCHED = re.compile(r"[\s$]*(?:\\(?:long)?rightarrow|\\to\b|→|->|[-–—=]>?\s*\()")
 _FORMULA = re.compile(
     r"[A-Za-z\dÀ-ɏͰ-Ͽ^_=+°-]|['’][a-z]|\s*(?:[=^>+]|<(?!/))"
-    r"|\s*\\(?:left|cdot|times|frac|sqrt|cap|cup|[lg]eq?\b)"
+    r"|\s*\\(?:left|cdot|times|frac|sqrt|cap|cup|[lg]eq?\b)|\((?:\s*[-+]?\d|[a-z]\))"
 )
 
 
@@ -91,13 +98,18 @@ def standing(
         letters, reach = letters + after[0], after[2]
     marks = "".join(sorted(set(letters)))
     rest = text[reach : reach + 400].split("\n", 1)[0]
+    also = None if several else _ALSO.match(rest)
+    if also is not None and also.group("letter") in known:
+        marks = "".join(sorted({*marks, also.group("letter")}))
     return Letters(
         marks, method, start, reach, hedged=hedged or (len(marks) > 1 and not several), rest=rest
     )
 
 
 def _adjacent(text: str, at: int) -> bool:
-    return re.match(r"\s*[(\[]\s*[A-J]\s*[)\]]", text[at : at + 8]) is not None
+    """Whether another letter follows in brackets; before an arrow it is an item that is matched."""
+    following = re.match(r"\s*[(\[]\s*[A-J]\s*[)\]]", text[at : at + 8])
+    return following is not None and not _MATCHED.match(text, at + following.end())
 
 
 def _one(
@@ -131,9 +143,20 @@ def _one(
             return None
     if not set(letters.upper()) <= set(known):
         return None
+    if letters.islower() and bracketed and _part(text, end, letters):
+        return None
     if not _ends(text, run.end(), end, bracketed=bracketed, sure=sure, letter=letters):
         return None
     return letters.upper(), begin, end, bracketed
+
+
+def _part(text: str, end: int, letter: str) -> bool:
+    """Whether `(a)` begins a part of the answer, as a `(b)` behind it shows."""
+    behind = text[end : end + 400]
+    word = re.match(r"\s+([^\W_]+|\S)", behind)
+    if word is None or word.group(1) in _GOES_ON:
+        return False
+    return re.search(rf"(?<![^\W_]){chr(ord(letter) + 1)}\)", behind) is not None
 
 
 def _ends(

@@ -3,21 +3,22 @@
 import re
 from collections.abc import Iterator
 
-__all__ = ["extended", "selections"]
+__all__ = ["extended", "selections", "verdicts"]
 
 _ITEM = (
     r"(?:\b(?:options?|statements?|choices?)\s*)?(?:[(\[]\s*[A-J]\s*[)\]]|\b[A-J]\b(?![\w^_=+'’-]))"
 )
 _LIST = rf"{_ITEM}(?:\s*(?:,|;|&|\band\b|,\s*and\b)\s*{_ITEM})*"
-_RIGHT = r"(?:correct|true|right|valid)\b"
+_RIGHT = r"(?:correct|true|right|valid)\b(?!\s+only\b)"
 _TRUE = re.compile(
-    rf"(?P<list>{_LIST})\s*,?\s*(?:are|is)\s+(?:(?:all|both|the|indeed|thus|therefore|only)\s+)*{_RIGHT}",
+    rf"(?P<list>{_LIST})\s*,?\s*(?:are|is)\s+(?:(?:all|also|both|the|indeed|thus|therefore|only)\s+)*{_RIGHT}",
     re.IGNORECASE,
 )
 _LISTED = re.compile(rf"(?P<list>{_ITEM}(?:\s*(?:,|;|&|\band\b|,\s*and\b)\s*{_ITEM})+)")
 _ALL = re.compile(
     r"(?<!not )\ball\s+(?:of\s+)?(?:(?:the|these|four|given|above)\s+)*"
-    rf"(?:options?|statements?|choices|answers?)?(?:\s*[(\[]?[A-J][)\]]?,?(?:\s*and)?)*\s*are\s+{_RIGHT}",
+    rf"(?:options?|statements?|choices|answers?)?(?P<named>(?:\s*[(\[]?\b[A-J]\b[)\]]?,?(?:\s*and)?)*)"
+    rf"\s*are\s+{_RIGHT}",
     re.IGNORECASE,
 )
 _NEXT = re.compile(
@@ -37,7 +38,31 @@ _EACH = re.compile(
 _BLOCK = re.compile(
     r"(?P<head>[^\n]*):[\s*]*\n(?P<lines>(?:\s*[(\[][A-J][)\]][^\n]*(?:\n|$)){2,})\s*$"
 )
-_CLOSES = re.compile(r"[)\]}*]*(?:\s*[.,;:!\n]|\s*$|\s+(?:are|is|only|both|respectively)\b)")
+_BRACKETED = re.compile(r"[(\[]\s*[A-J]\s*[)\]].*[(\[]\s*[A-J]\s*[)\]]")
+_CLOSES = re.compile(
+    r"[)\]}*]*(?:\s*[.,;:!\n]|\s*$|\s+(?:are|is|all|each|only|both|respectively)\b)"
+)
+_THUS = re.compile(r"\s*(?:so|thus|therefore|hence|in conclusion|final answers?)\b", re.IGNORECASE)
+_BOXED = re.compile(
+    r"\\boxed\s*\{(?:\\text\w*\s*\{)?\s*[(\[]?([A-J])[)\]]?"
+    r"(?:\s*True\s*\}|\}+\s*\$?\s*is\s+true\b)",
+    re.IGNORECASE,
+)
+"""A verdict on one option in a box."""
+_SEGMENT = re.compile(
+    r"^[ \t*]*(?:option\s+|statement\s+)?[(\[]?([A-J])[)\].:]+(?=\s)", re.MULTILINE | re.IGNORECASE
+)
+_YES, _NO = r"correct|true|right", r"not\s+(?:correct|true|right)|incorrect|false|wrong|untrue"
+_FIRST = re.compile(
+    rf"[\s*:.-]*(?:(?:this|the)\s+(?:statement\s+|option\s+)?)?(?:is\s+)?[\s*]*"
+    rf"(?:(?P<no>{_NO})|(?P<yes>{_YES}))\b",
+    re.IGNORECASE,
+)
+_FINAL = re.compile(
+    rf"(?:\b(?:is|be)\s+(?:(?:also|indeed|thus|therefore)\s+)?|[-–—:(→]\s*)[\s*]*"
+    rf"(?:(?P<no>{_NO})|(?P<yes>{_YES}))\b[^.\n]{{0,3}}[.!)]*[\s*$]*$",
+    re.IGNORECASE,
+)
 """What follows a list that is an answer; `A and C have one length` is none."""
 _DENIED = re.compile(r"\b(?:none|neither|no|if|whether|not)\b", re.IGNORECASE)
 _LAST = 400
@@ -45,10 +70,10 @@ _LAST = 400
 _NEAR = 12
 
 
-def selections(text: str, known: str) -> Iterator[tuple[str, int, int]]:
+def selections(text: str, known: str, every: str) -> Iterator[tuple[str, int, int]]:
     """Sets that a response calls right: letters, start and end; the later holds."""
     for match in _ALL.finditer(text):
-        yield known, match.start(), match.end()
+        yield _letters(match.group("named"), known) or every, match.start(), match.end()
     judged: list[str] = []
     for match in _TRUE.finditer(text):
         letters = _letters(match.group("list"), known)
@@ -61,25 +86,37 @@ def selections(text: str, known: str) -> Iterator[tuple[str, int, int]]:
             judged.append(letters)
             together = "".join(sorted(set(judged)))
             yield together, match.start(), match.end()
-    yield from _each(text, known)
+    yield from verdicts(text, known)
+    boxed = "".join(m.group(1) for m in _BOXED.finditer(text))
+    if len(boxed) > 1:
+        *_, last_box = _BOXED.finditer(text)
+        yield "".join(sorted(set(boxed))), last_box.start(), last_box.end()
     block = _BLOCK.search(text)
-    if block is not None and re.search(r"\b(?:correct|true|are|answers?)\b", block.group("head")):
+    if block is not None and (
+        re.search(r"\b(?:correct|true|are|answers?)\b", block.group("head"))
+        or not text[: block.start()].strip()
+    ):
         listed = "".join(
             sorted(set(re.findall(r"(?m)^\s*[(\[]([A-J])[)\]]", block.group("lines"))))
         )
-        if set(listed) < set(known) and not _ENOUGH.search(block.group("lines")):
+        announced = re.search(r"\b(?:correct|true|answers?)\b[^?]*$", block.group("head"))
+        enough = _ENOUGH.search(re.sub(r"\n\s*\n", "\n", block.group("lines")))
+        if (set(listed) < set(known) or (announced and listed == known)) and not enough:
             yield listed, block.start("lines"), block.end("lines")
     lines = [_LINE.match(line) for line in text.split("\n") if line.strip()]
-    if 1 < len(lines) < len(known) and all(lines) and not _ENOUGH.search(text):
+    if 1 < len(lines) < len(known) and all(lines) and not _ENOUGH.search(text.strip()):
         listed = "".join(m.group(1) for m in lines if m)
         if listed == "".join(sorted(set(listed))) and set(listed) <= set(known):
             yield listed, 0, len(text)
     end = max(len(text.rstrip()) - _LAST, 0)
     last = list(_LISTED.finditer(text, end))
     sentence = re.split(r"[.!?\n]", text[: last[-1].start()])[-1] if last else ""
+    whole = text.strip()
+    thus = last and _THUS.match(sentence) and _BRACKETED.search(last[-1].group("list"))
+    only = last and "\n" not in whole and whole.startswith(last[-1].group("list"))
     if (
         last
-        and _CLOSES.match(text, last[-1].end())
+        and (only or thus or _CLOSES.match(text, last[-1].end()))
         and not _DENIED.search(sentence)
         and not _ENOUGH.search(text, last[-1].start())
     ):
@@ -88,20 +125,52 @@ def selections(text: str, known: str) -> Iterator[tuple[str, int, int]]:
             yield letters, last[-1].start(), last[-1].end()
 
 
-def _each(text: str, known: str) -> Iterator[tuple[str, int, int]]:
-    """The options called true, where the end calls each of them true or false."""
+def verdicts(text: str, known: str) -> Iterator[tuple[str, int, int]]:
+    """The options called true, where each of them is called true or false, in their order."""
     begin = max(len(text.rstrip()) - _LAST, 0)
     found = list(_EACH.finditer(text, begin))
     letters = "".join(m.group("letter").upper() for m in found)
-    if (
-        len(found) < 2
-        or not letters.endswith(known[: len(found)])
-        or letters != known[: len(letters)]
-    ):
+    at = letters.rfind(known[0])
+    run = found[at:] if at >= 0 else []
+    if len(run) > 1 and known.startswith(letters[at:]):
+        chosen = "".join(m.group("letter").upper() for m in run if m.group("right"))
+        if chosen:
+            yield chosen, run[0].start("letter"), run[-1].end()
+            return
+    yield from _by_paragraph(text, known)
+
+
+def _by_paragraph(text: str, known: str) -> Iterator[tuple[str, int, int]]:
+    """The same, where each option has lines of its own that begin or end with their verdict."""
+    heads = list(_SEGMENT.finditer(text))
+    letters = "".join(m.group(1).upper() for m in heads)
+    at = letters.rfind(known[0])
+    if at < 0 or len(letters) - at < 3 or not known.startswith(letters[at:]):
         return
-    chosen = "".join(m.group("letter").upper() for m in found if m.group("right"))
+    heads, chosen = heads[at:], ""
+    ends = [*(m.start() for m in heads[1:]), len(text)]
+    end = 0
+    for head, stop in zip(heads, ends, strict=True):
+        first = _FIRST.match(text, head.end())
+        found = first or _closing(text, head.end(), stop, last=head is heads[-1])
+        if found is None:
+            return
+        chosen += head.group(1).upper() if found.group("yes") else ""
+        end = found.end()
     if chosen:
-        yield chosen, found[0].start("letter"), found[-1].end()
+        yield chosen, heads[0].start(1), end
+
+
+def _closing(text: str, start: int, stop: int, *, last: bool) -> "re.Match[str] | None":
+    """The verdict with which the paragraphs of an option end; of the last, the first that does."""
+    body = text[:stop].rstrip()
+    if not last:
+        return _FINAL.search(body, start)
+    for paragraph in re.finditer(r"[^\n]+", text[start:stop]):
+        found = _FINAL.search(text[: start + paragraph.end()], start)
+        if found is not None:
+            return found
+    return None
 
 
 def extended(text: str, end: int, known: str) -> tuple[str, int]:
