@@ -10,9 +10,9 @@ from typing import Any
 
 from tracecraft.verify.nodes import Call, Node, Number, Symbol
 
-__all__ = ["DOUBLES", "Undefined", "digits", "precise_context", "value"]
+__all__ = ["DOUBLES", "MANY", "Undefined", "digits", "precise_context", "value"]
 
-DIGITS = 40
+DIGITS, MANY = 40, 160
 _MOST_FACTORIAL = 2_000
 
 
@@ -21,12 +21,12 @@ class Undefined(ArithmeticError):
 
 
 @cache
-def precise_context() -> Any:
-    """Forty-digit arithmetic, in a context of our own."""
+def precise_context(count: int = DIGITS) -> Any:
+    """Arithmetic of so many digits, in a context of our own."""
     import mpmath  # type: ignore[import-untyped]
 
     context = mpmath.MPContext()
-    context.dps = DIGITS
+    context.dps = count
     return context
 
 
@@ -57,10 +57,10 @@ _SHARED = (
 
 
 class _Digits:
-    """The same at forty digits."""
+    """The same at so many digits."""
 
-    def __init__(self) -> None:
-        m = precise_context()
+    def __init__(self, count: int) -> None:
+        m = precise_context(count)
         self.pi, self.e, self.i = m.mpc(m.pi), m.mpc(m.e), m.mpc(0, 1)
         for name in _SHARED:
             setattr(self, name, getattr(m, name))
@@ -72,8 +72,8 @@ class _Digits:
 
 
 @cache
-def digits() -> Any:
-    return _Digits()
+def digits(count: int = DIGITS) -> Any:
+    return _Digits(count)
 
 
 def value(node: Node, at: Mapping[str, Any], k: Any) -> Any:
@@ -174,6 +174,10 @@ def _integral(x: Any, what: Callable[[Any], int], k: Any) -> Any:
     return k.number(Fraction(what(x.real)))
 
 
+def _sign(x: Any) -> int:
+    return (x > 0) - (x < 0)
+
+
 def _divided(k: Any, a: Any, b: Any) -> Any:
     if not b:
         raise Undefined("division by 0")
@@ -207,6 +211,17 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "arcsin": lambda k, a: k.asin(a),
     "arccos": lambda k, a: k.acos(a),
     "arctan": lambda k, a: k.atan(a),
+    "arcsinh": lambda k, a: k.log(a + k.sqrt(a * a + 1)),
+    "arccosh": lambda k, a: k.log(a + k.sqrt(a - 1) * k.sqrt(a + 1)),
+    "arctanh": lambda k, a: _ln(k, _divided(k, 1 + a, 1 - a)) / 2,
+    "arccot": lambda k, a: k.pi / 2 - k.atan(a),
+    "arcsec": lambda k, a: k.acos(_divided(k, k.number(Fraction(1)), a)),
+    "arccsc": lambda k, a: k.asin(_divided(k, k.number(Fraction(1)), a)),
+    "coth": lambda k, a: _divided(k, k.cosh(_tame(a, 1e4)), k.sinh(a)),
+    "sech": lambda k, a: 1 / k.cosh(_tame(a, 1e4)),
+    "csch": lambda k, a: _divided(k, k.number(Fraction(1)), k.sinh(_tame(a, 1e4))),
+    "sign": lambda k, a: _integral(a, _sign, k),
+    "gamma": lambda k, a: _fact(k, a - 1),
     "cot": lambda k, a: _divided(k, k.cos(a), k.sin(a)),
     "sec": lambda k, a: _divided(k, k.number(Fraction(1)), k.cos(a)),
     "csc": lambda k, a: _divided(k, k.number(Fraction(1)), k.sin(a)),

@@ -11,6 +11,8 @@ from tracecraft.verify.nodes import (
     Matrix,
     Node,
     Number,
+    Relation,
+    SuchThat,
     Symbol,
     Text,
 )
@@ -24,6 +26,7 @@ __all__ = [
     "SYMBOLS",
     "applied",
     "beside",
+    "braced_set",
     "degrees",
     "function",
     "mixed",
@@ -184,6 +187,13 @@ def _spelled(node: Node) -> list[str]:
     raise Unparsed("a subscript")
 
 
+_INVERSES = {
+    **{f"a{name}": f"arc{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
+    **{f"ar{name}": f"arc{name}" for name in ("sinh", "cosh", "tanh")},
+    "sgn": "sign",
+}
+
+
 def function(p: "Parser", name: str) -> Node:
     power: Node | None = None
     base: Node | None = None
@@ -200,8 +210,8 @@ def function(p: "Parser", name: str) -> Node:
         args = (_operand(p),)
     if base is not None:
         args = (*args, base)
-    call: Node = Call({"asin": "arcsin", "acos": "arccos", "atan": "arctan"}.get(name, name), args)
-    if power == Call("neg", (Number(Fraction(1)),)) and name in {"sin", "cos", "tan"}:
+    call: Node = Call(_INVERSES.get(name, name), args)
+    if power == Call("neg", (Number(Fraction(1)),)) and f"arc{name}" in FUNCTIONS:
         return Call(f"arc{name}", args)
     return call if power is None else Call("pow", (call, power))
 
@@ -299,12 +309,45 @@ def subscripted(base: Node, index: Node, last: Token) -> Node:
     raise Unparsed(f"a subscript at {last.text!r}")
 
 
+def braced_set(p: "Parser") -> Node:
+    r"""After `\{`."""
+    if p.accept("\\}", "}"):
+        return Symbol("#emptyset")
+    start, bars = p.at, p.bars
+    p.bars = 1  # a bar here says "such that"
+    try:
+        element = p.listing()
+    except Unparsed:
+        p.at, p.bars = start, 0
+        element = p.listing()
+    p.bars = bars
+    if isinstance(element, Call) and element.op == "ratio" and len(element.args) == 2:
+        raise Unparsed("a set with a colon")
+    if p.accept("|", "mid", ":", "vert", "\\|"):
+        condition = p.listing()
+        _close_set(p)
+        match element:
+            case Relation(("in",), (Symbol() as name, Symbol("#R"))):
+                return SuchThat(name, condition)
+            case Relation(("in",), (Symbol() as name, _)):
+                return SuchThat(name, Listing((element, condition), ("and",)))
+        return SuchThat(element, condition)
+    _close_set(p)
+    items = element.items if isinstance(element, Listing) else (element,)
+    return Group("{", items, "}")
+
+
+def _close_set(p: "Parser") -> None:
+    if not p.accept("}", "\\}"):
+        raise Unparsed("a set is not closed")
+
+
 PRIMARIES: "dict[str, Callable[[Parser], Node]]" = {
     "frac": _frac,
     "binom": _binom,
     "sqrt": _sqrt,
     "abs": lambda p: function(p, "abs"),
-    "\\{": lambda p: p.braced_set(),
+    "\\{": braced_set,
     "\\|": lambda p: p.between_bars("\\|"),
     "langle": lambda p: p.group("langle"),
     "lfloor": lambda p: _floor(p, "floor"),

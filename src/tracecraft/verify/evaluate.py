@@ -8,14 +8,19 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from tracecraft.verify.arithmetic import DOUBLES, digits, precise_context, value
-from tracecraft.verify.nodes import Call, Node, Number, Symbol, symbols
+from tracecraft.verify.arithmetic import DOUBLES, MANY, digits, precise_context, value
+from tracecraft.verify.nodes import Call, Node, Number, Symbol, mentioned, symbols, walk
 
-__all__ = ["attempted", "differ", "exact", "points", "precise", "real", "same"]
+__all__ = ["attempted", "differ", "exact", "points", "precise", "real", "same", "wider"]
 
 _COARSE, _FINE = 1e-3, 1e-25
 """Relative differences: doubles that differ by more are different, and at forty digits what
 differs by more is."""
+_CANCELLED = 1e-6
+"""Values this small may be what a cancellation left of larger ones."""
+_VANISHING, _LEFT = 1e-30, 1e-60
+"""What a cancellation leaves at forty digits, and by how much less four times as many leave."""
+_IMAGINARY = 1e-9
 _MOST_BITS = 20_000
 _MOST_FACTORIAL = 2_000
 
@@ -91,8 +96,9 @@ def attempted(node: Node, at: Mapping[str, Any], k: Any) -> Any:
     return found if precise_context().isfinite(found) else None
 
 
-_SCALES = (1, 1, 6, 25)
-"""Sizes of the test points: near one where little overflows, and far enough for a floor to tell."""
+_SCALES = (1, 1, 6, 25, Fraction(1, 5))
+"""Sizes of the test points: near one where little overflows, far enough for a floor to tell, and
+small enough for `\\sqrt{1 - x^2}`."""
 
 
 def points(names: set[str], kind: str) -> Sequence[Mapping[str, Fraction]]:
@@ -123,20 +129,32 @@ def differ(a: Any, b: Any, tolerance: float) -> bool:
 def _agree(a: Node, b: Node, point: Mapping[str, Fraction]) -> bool | None:
     """Whether two expressions have one value at a point; None where one has none."""
     coarse = [attempted(n, {s: complex(v) for s, v in point.items()}, DOUBLES) for n in (a, b)]
-    if None not in coarse and differ(coarse[0], coarse[1], _COARSE):
+    if (
+        None not in coarse
+        and differ(coarse[0], coarse[1], _COARSE)
+        and max(abs(coarse[0]), abs(coarse[1])) > _CANCELLED
+    ):
         return False
-    k = digits()
-    fine = [attempted(n, {s: k.number(v) for s, v in point.items()}, k) for n in (a, b)]
+    fine = _finely(a, b, point, digits())
     if None in fine:
         return None
     if not differ(fine[0], fine[1], _FINE):
         return True
-    # what vanishes is known only up to the size of what cancels in it
-    return max(abs(fine[0]), abs(fine[1])) < 1e-30 and not _plain(a) and not _plain(b)
+    if differ(fine[0], fine[1], _COARSE) and max(abs(fine[0]), abs(fine[1])) > _VANISHING:
+        return False
+    finest = _finely(a, b, point, digits(MANY))
+    if None in finest:
+        return None
+    if not differ(finest[0], finest[1], _FINE):
+        return True
+    # of what cancels, as much is left as the digits are rounded
+    left = [abs(y) <= abs(x) * _LEFT for x, y in zip(fine, finest, strict=True)]
+    return all(left) and max(abs(fine[0]), abs(fine[1])) < _VANISHING
 
 
-def _plain(node: Node) -> bool:
-    return exact(node) is not None
+def _finely(a: Node, b: Node, point: Mapping[str, Fraction], k: Any) -> list[Any]:
+    at = {s: k.number(v) for s, v in point.items()}
+    return [attempted(n, at, k) for n in (a, b)]
 
 
 def same(a: Node, b: Node) -> bool | None:
@@ -154,9 +172,10 @@ def same(a: Node, b: Node) -> bool | None:
     if not names:
         return _agree(a, b, {})
     seen = 0
+    complex_ = "i" in mentioned(a) | mentioned(b)
     for point in points(names, "positive"):
         match _agree(a, b, point):
-            case False:
+            case False if complex_ or _real_there(a, b, point):
                 return _over_integers(a, b, names)
             case True:
                 seen += 1
@@ -171,25 +190,57 @@ def same(a: Node, b: Node) -> bool | None:
     return _over_integers(a, b, names) or None
 
 
+_PARTIAL = frozenset({"ln", "log", "lg", "sqrt", "root", "arcsin", "arccos", "arccosh"})
+
+
+def _partial(node: Node) -> bool:
+    """Whether it may be real for some arguments only."""
+    match node:
+        case Call("pow", (_, Number(power))):
+            return power.denominator > 1
+        case Call(op, _):
+            return op in _PARTIAL or op == "pow"
+    return False
+
+
+def wider(a: Node, b: Node) -> bool:
+    r"""Whether one of two equal expressions is real where the other is not: `\\ln|x|`, `\\ln x`."""
+    names = symbols(a) | symbols(b)
+    if not names or not any(map(_partial, [*walk(a), *walk(b)])):
+        return False
+    tried = [*points(names, "positive"), *points(names, "mixed")]
+    return any(_real_there(a, a, p) != _real_there(b, b, p) for p in tried)
+
+
 _COUNTS = frozenset("nkmNKMlj")
 
 
 def _over_integers(a: Node, b: Node, names: set[str]) -> bool:
     r"""Whether they agree wherever the counting letters are whole: `\cos n\pi` and `(-1)^n`."""
-    if not names <= _COUNTS:
+    counts = names if names <= _COUNTS else _exponents(a) | _exponents(b)
+    if not counts or not counts <= _COUNTS:
         return False
+    places = [*points(names - counts, "positive"), *points(names - counts, "mixed")]
     return all(
-        _agree(a, b, {n: Fraction(w + i) for i, n in enumerate(sorted(names))}) for w in range(1, 8)
+        _agree(a, b, {**place, **{n: Fraction(w + i) for i, n in enumerate(sorted(counts))}})
+        for w, place in zip(range(1, 8), places, strict=False)
     )
 
 
+def _exponents(node: Node) -> set[str]:
+    """The names in the exponents of an expression."""
+    powers = [n for n in walk(node) if isinstance(n, Call) and n.op == "pow"]
+    return {name for power in powers for name in symbols(power.args[1])}
+
+
 def _real_there(a: Node, b: Node, point: Mapping[str, Fraction]) -> bool:
-    k = digits()
-    for node in (a, b):
-        found = attempted(node, {s: k.number(v) for s, v in point.items()}, k)
-        if found is None or abs(found.imag) > 1e-25 * max(1, abs(found)):
+    """Whether both are real at a point, and so is all that they are made of."""
+    at = {s: complex(v) for s, v in point.items()}
+    for part in [n for node in (a, b) for n in walk(node) if isinstance(n, Call)]:
+        found = attempted(part, at, DOUBLES)
+        if found is not None and abs(found.imag) > _IMAGINARY * max(1.0, abs(found)):
             return False
-    return True
+    return all(attempted(node, at, DOUBLES) is not None for node in (a, b))
 
 
 def real(node: Node, at: Mapping[str, Any] | None = None) -> float | None:

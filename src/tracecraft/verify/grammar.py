@@ -8,6 +8,7 @@ from tracecraft.verify.commands import (
     SYMBOLS,
     applied,
     beside,
+    braced_set,
     degrees,
     function,
     mixed,
@@ -21,7 +22,6 @@ from tracecraft.verify.nodes import (
     Node,
     Number,
     Relation,
-    SuchThat,
     Symbol,
     Text,
 )
@@ -329,9 +329,10 @@ class Parser:
 
     def group(self, left: str) -> Node:
         if left == "{" and self.kind() == "name" and self.kind(1) in {"|", "mid", ":"}:
-            return self.braced_set()
+            return braced_set(self)
         bars, self.bars = self.bars, 0
-        items = self.items(CLOSERS.get(left, ")"))
+        inner = Listing((), ()) if self.kind() == CLOSERS.get(left, ")") else self.listing()
+        items = inner.items if isinstance(inner, Listing) else (inner,)
         right = self.kind()
         if right not in _ENDS:
             raise Unparsed(f"{left!r} is not closed")
@@ -341,41 +342,17 @@ class Parser:
             if len(items) == 1:
                 return items[0]  # LaTeX's own braces
             return Group("{", items, "}")
+        if (
+            left == "("
+            and isinstance(inner, Listing)
+            and set(inner.joints) <= {"and", "or"}
+            and items
+        ):
+            return inner  # `(x > 1 and x < 5) or x = 7`
         if len(items) == 1 and (left, right) in {("(", ")"), ("[", "]")}:
             item = items[0]
             return item if not isinstance(item, Text) else Group("(", items, ")")
         return Group(left, items, right)
-
-    def braced_set(self) -> Node:
-        r"""After `\{`."""
-        if self.accept("\\}", "}"):
-            return Symbol("#emptyset")
-        start, bars = self.at, self.bars
-        self.bars = 1  # a bar here says "such that"
-        try:
-            element = self.listing()
-        except Unparsed:
-            self.at, self.bars = start, 0
-            element = self.listing()
-        self.bars = bars
-        if isinstance(element, Call) and element.op == "ratio" and len(element.args) == 2:
-            raise Unparsed("a set with a colon")
-        if self.accept("|", "mid", ":", "vert", "\\|"):
-            condition = self.listing()
-            self._close_set()
-            match element:
-                case Relation(("in",), (Symbol() as name, Symbol("#R"))):
-                    return SuchThat(name, condition)
-                case Relation(("in",), (Symbol() as name, _)):
-                    return SuchThat(name, Listing((element, condition), ("and",)))
-            return SuchThat(element, condition)
-        self._close_set()
-        items = element.items if isinstance(element, Listing) else (element,)
-        return Group("{", items, "}")
-
-    def _close_set(self) -> None:
-        if not self.accept("}", "\\}"):
-            raise Unparsed("a set is not closed")
 
     def between_bars(self, closer: str) -> Node:
         self.bars += 1
@@ -388,6 +365,8 @@ class Parser:
         name = token.text
         if name in FUNCTIONS and name not in {"sqrt", "abs"}:
             return function(self, name)
+        if name == "Gamma" and self.kind() == "(":
+            return function(self, "gamma")
         if name in PRIMARIES:
             return PRIMARIES[name](self)
         if name in SYMBOLS:

@@ -29,13 +29,17 @@ def lists(a: Node, b: Node, compare: Compare) -> Ruling | None:
     left, right = _items(a), _items(b)
     if left is None and right is None:
         return None
-    if any(ordering(i) for i in (*_valued(a, left), *_valued(b, right))):
+    if any(_ordered(i) for i in (*_valued(a, left), *_valued(b, right))):
         return None
     if left is None or right is None:
         return _dressed(a, b, left, right, compare)
     if point(a) is not None or point(b) is not None:
         return _dressed(a, b, left, right, compare)
     return _matched(left, right, compare)
+
+
+def _ordered(node: Node) -> bool:
+    return ordering(node) or (isinstance(node, Listing) and any(map(_ordered, node.items)))
 
 
 def _valued(node: Node, items: list[Labelled] | None) -> list[Node]:

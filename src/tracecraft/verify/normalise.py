@@ -73,6 +73,10 @@ _ALIASES = [
         (rf"\\varnothing{_END}", r"\\emptyset "),
         (rf"\\(?:backslash|smallsetminus){_END}", r"\\setminus "),
         (rf"\\varphi{_END}", r"\\phi "),
+        (rf"\\cosec{_END}", r"\\csc "),
+        (rf"\\(?:arctg|artan){_END}", r"\\arctan "),
+        (rf"\\tg{_END}", r"\\tan "),
+        (rf"\\(?:ctg|cotg){_END}", r"\\cot "),
         (rf"\\varepsilon{_END}", r"\\epsilon "),
         (rf"\\ast{_END}", "*"),
         (rf"\^\s*(?:\{{\s*\\(?:circ|degree)\s*\}}|\\(?:circ|degree){_END})", r"\\degree "),
@@ -139,6 +143,7 @@ _VOCABULARY = frozenset(
         "subseteq supset forall exists land lor wedge vee hspace vspace phantom cdotp propto "
         "rightarrow leftarrow Leftrightarrow mapsto lim limsup liminf sum prod int iint oint "
         "lbrace rbrace lbrack rbrack backslash limits boldsymbol mathstrut thinspace hbar ell "
+        "cosec tg ctg cotg sgn erf sech csch arctg arcsinh arccosh arctanh arsinh arcosh artanh "
         "implies iff therefore because ast star oplus otimes bigcup bigcap substack stackrel"
     ).split()
 )

@@ -177,7 +177,7 @@ def _joined(
     at: Mapping[str, Any],
     comma: str,
 ) -> RealSet | None:
-    relation = any(isinstance(i, Relation) for i in items)
+    relation = any(isinstance(i, (Relation, Listing)) for i in items)
     if not relation:
         return None
     total: RealSet | None = None

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from tracecraft.verify.arithmetic import DOUBLES
-from tracecraft.verify.evaluate import attempted, differ, exact, precise, same
+from tracecraft.verify.evaluate import attempted, differ, exact, precise, same, wider
 from tracecraft.verify.nodes import Call, Node, Number, symbols
 from tracecraft.verify.ruling import OPEN, Ruling, no, unsure, yes
 
@@ -45,7 +45,7 @@ def _inner(node: Node, op: str) -> Node | None:
 def _plain(a: Node, b: Node) -> Ruling:
     equal = same(a, b)
     if equal:
-        return yes("equal")
+        return yes("equal", "domain") if wider(a, b) else yes("equal")
     close = rounding(a, b)
     if close is not None:
         return close
@@ -174,6 +174,8 @@ def rounding(a: Node, b: Node) -> Ruling | None:
             return None
         if gap <= _float(half) * slack and not (whole is not None and whole.denominator == 1):
             return yes("rounded", "rounded")
+        if whole is None and _truncated(left, right, written[1], digits):
+            return yes("truncated", "rounded")
         return None
     if given is not None and (written is None or written[1] < given[1]):
         _, half, digits = given
@@ -183,7 +185,15 @@ def rounding(a: Node, b: Node) -> Ruling | None:
             if digits >= _LEAST_DIGITS:
                 return yes("rounded", "rounded")
             return unsure(f"rounded to {digits} digits")
+        if _truncated(right, left, half, digits):
+            return yes("truncated", "rounded")
     return None
+
+
+def _truncated(shown: complex, value: complex, half: Fraction, digits: int) -> bool:
+    """Whether a decimal is a value whose further digits were left out: 3.1415 for pi."""
+    short = abs(value) - abs(shown)
+    return digits >= _LEAST_DIGITS and 0 <= short < 2 * _float(half)
 
 
 def _terminates(node: Node) -> bool:
