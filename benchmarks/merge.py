@@ -28,6 +28,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -216,9 +217,8 @@ def agreement(work: Path) -> None:
         same = small = differ = above = 0
         with one.opened(), two.opened():
             for name, place in one.places.items():
-                bits = [np.empty(place.shape, np.uint16) for _ in range(2)]
-                one.read(place, 0, bits[0])
-                two.read(two.places[name], 0, bits[1])
+                bits = [one.view(place, 0, prod(place.shape), "<u2")]
+                bits.append(two.view(two.places[name], 0, len(bits[0]), "<u2"))
                 if bits[0].size <= 1_000_000:
                     small += 1
                     same += np.array_equal(*bits)
@@ -235,7 +235,6 @@ def agreement(work: Path) -> None:
 
 def masks(work: Path) -> None:
     """Jaccard index of what was taken, against float64, over the tensors of two layers."""
-    import numpy as np
 
     from tracecraft.merge import fuse
     from tracecraft.merge.weights import Weights
@@ -247,10 +246,11 @@ def masks(work: Path) -> None:
         for name, place in pair[0].places.items():
             if ".layers.3." not in name and ".layers.20." not in name:
                 continue
-            bits = [np.empty(place.shape, np.uint16) for _ in pair]
-            for model, into in zip(pair, bits, strict=True):
-                model.read(model.places[name], 0, into)
-            base, other = (torch.from_numpy(b.view(np.int16)).view(torch.bfloat16) for b in bits)
+            count = prod(place.shape)
+            bits = [m.view(m.places[name], 0, count, "<i2").copy() for m in pair]
+            base, other = (
+                torch.from_numpy(b.reshape(place.shape)).view(torch.bfloat16) for b in bits
+            )
             wanted = float64(base.double().numpy(), other.double().numpy())
             for label, masked in (
                 ("exact, bfloat16", fuse(base, other).mask),

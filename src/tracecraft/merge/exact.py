@@ -79,32 +79,33 @@ def weigh(pair: Operands) -> Weighed:
     from tracecraft.merge import kernels
 
     kl = np.zeros(pair.rows)
-    # n scores cost the least to order when (4 n)^(2/3) are sampled: what lies between brackets
+    # n scores cost the least to order when (8 n)^(2/3) are sampled: what lies between brackets
     # three standard errors wide is then as much as the sample. Any number gives the same result.
-    step = 1 if pair.size <= WHOLE else int(pair.size / (4 * pair.size) ** (2 / 3))
+    step = 1 if pair.size <= WHOLE else int(pair.size / (8 * pair.size) ** (2 / 3))
     while gcd(step, pair.width) > 1:  # so that every column is met
         step += 1
 
-    def work(first: int, last: int) -> tuple[float, int, Scores, NDArray[np.int64]]:
+    sample = np.empty(-(-pair.size // step), np.float32)
+
+    def work(first: int, last: int) -> tuple[float, int]:
         begin, end = (-(-row * pair.width // step) for row in (first, last))
-        sample, row = np.empty(end - begin, np.float32), np.empty(end - begin, np.int64)
         at = begin * step - first * pair.width
         bad, norm, zeros = kernels.importance(
-            *pair.block(first, last), kl[first:last], at, step, sample, row
+            *pair.block(first, last), kl[first:last], at, step, sample[begin:end]
         )
         if bad >= 0:
             raise DataError(_not_finite(pair, first + bad))
-        return norm, zeros, sample, row + first
+        return norm, zeros
 
-    parts = pair.each(work) or [(0.0, 0, np.empty(0, np.float32), np.empty(0, np.int64))]
+    parts = pair.each(work)
     top = float(kl.max(initial=0.0))
     scale = 2.0 ** -int(np.frexp(top)[1]) if top > 0 else 1.0
     ready = (kl * scale).astype(np.float32)
     if pair.rows == 1 and top > 0:
         ready[:], scale = 1.0, 1.0 / top
-    sample = np.concatenate([part[2] for part in parts])
-    sample *= ready[np.concatenate([part[3] for part in parts])]
-    sample = np.sort(sample[sample > 0]) if step == 1 else sample[sample > 0]
+    sample = sample[: kernels.weight(sample, step, pair.width, ready)]
+    if step == 1:
+        sample.sort()
     zeros, delta = sum(part[1] for part in parts), sqrt(sum(part[0] for part in parts))
     return Weighed(kl, ready, scale, zeros, sample, delta)
 
@@ -187,13 +188,13 @@ def _haul(pair: Operands, weighed: Weighed, net: Net, spare: NDArray[Any] | None
         room = min(block[0].size, int(2 * net.share * block[0].size) + 1024)
         below, found = np.zeros(len(QUARTILES), np.int64), np.zeros(len(low), np.int64)
         score, place = np.empty((len(low), room), np.float32), np.empty(room, np.int64)
-        out = block[0][:0] if spare is None else spare[first:last]
+        out = np.empty((0, pair.width), block[0].dtype) if spare is None else spare[first:last]
         taken, moved = sift(
             *block, weighed.ready[first:last], unit, low, high, out, below, found, score, place
         )
         inside = [row[:kept].copy() for row, kept in zip(score, found, strict=True)]
         places = place[: found[-1]] + first * pair.width
-        return below, inside, places, bool((found > room).any()), taken, moved
+        return below, inside, places, bool((found >= room).any()), taken, moved
 
     below, inside, places, missed, taken, moved = zip(*pair.each(work), strict=True)
     gathered = tuple(np.concatenate(rows) for rows in zip(*inside, strict=True))

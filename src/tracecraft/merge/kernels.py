@@ -12,7 +12,7 @@ from numba import njit
 
 from tracecraft.merge.lanes import as_bits, as_float, larger, plus_zero, unsigned, value
 
-F32, U16, U32, I32 = np.float32, np.uint16, np.uint32, np.int32
+F32, U16, U32, U64, I32 = np.float32, np.uint16, np.uint32, np.uint64, np.int32
 
 # exp(x) = 2^k exp(r), |r| <= ln(2)/2. The polynomial P(r) = (exp(r) - 1 - r) / r^2 and the halves
 # of ln 2 are those of expf in the Cephes library (S. L. Moshier); relative error below 2e-7.
@@ -208,13 +208,12 @@ def _importance(top: Any, big: Any, t0: Any, t1: Any, t2: Any, t3: Any) -> Any:
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def importance(
-    base: Any, other: Any, sb: Any, so: Any, kl: Any, first: Any, step: Any, delta: Any, row: Any
+    base: Any, other: Any, sb: Any, so: Any, kl: Any, first: Any, step: Any, delta: Any
 ) -> Any:
     """Fills `kl` with the KL of each row.
 
-    Every `step`-th |delta| of the flattened rows, from position `first`, goes into `delta`, and
-    its row into `row`. Gives the first row that is not finite or -1, the sum of d^2, and how many
-    scores are zero.
+    Every `step`-th |delta| of the flattened rows, from position `first`, goes into `delta`. Gives
+    the first row that is not finite or -1, the sum of d^2, and how many scores are zero.
     """
     n = base.shape[1]
     norm, zeros, at, found = 0.0, np.int64(0), np.int64(first), 0
@@ -234,7 +233,6 @@ def importance(
             big = max(big, v)
             while at < e:
                 delta[found] = abs(value(other[r, at], so) - value(base[r, at], sb))
-                row[found] = r
                 found += 1
                 at += step
         at -= n
@@ -246,6 +244,38 @@ def importance(
         kl[r] = k
         zeros += same if k > 0.0 else n
     return -1, norm, zeros
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def weight(delta: Any, step: Any, width: Any, kl: Any) -> Any:
+    """Makes scores of the |delta| of every `step`-th weight, in place; how many are not zero.
+
+    They come first, in the same order.
+    """
+    kept, row, end = 0, 0, np.int64(width)
+    for j in range(delta.shape[0]):
+        while j * step >= end:
+            row += 1
+            end += width
+        score = F32(delta[j] * kl[row])
+        if score > ZERO:
+            delta[kept] = score
+            kept += 1
+    return kept
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def spread(scores: Any, shift: Any) -> Any:
+    """How many positive scores have each high part of the bits, and the first part counted."""
+    least, most = INFINITE, U32(0)
+    for i in range(scores.shape[0]):
+        bits = as_bits(scores[i])
+        least, most = min(least, bits), max(most, bits)
+    first = least >> shift
+    counts = np.zeros(np.int64(most >> shift) - np.int64(first) + 1, np.int64)
+    for i in range(scores.shape[0]):
+        counts[np.int64(as_bits(scores[i]) >> shift) - np.int64(first)] += 1
+    return counts, first
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]

@@ -143,11 +143,10 @@ def code(_: Any, number: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def first_byte(_: Any, word: Any) -> Any:
-    """The first, from the lowest, of the eight bytes of a word that is not zero."""
+def first_bit(_: Any, word: Any) -> Any:
+    """The place of the lowest bit that is set in a word that is not zero."""
 
     def build(_c: Any, builder: Any, _s: Any, args: Any) -> Any:
-        place = builder.cttz(args[0], ir.Constant(_int(1), 1))
-        return builder.lshr(place, ir.Constant(place.type, 3))
+        return builder.cttz(args[0], ir.Constant(_int(1), 1))
 
     return types.uint64(types.uint64), build

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tracecraft.merge.dtypes import Float
 
-BLOCK = 1 << 18
+BLOCK = 1 << 19
 """Weights in a block: two operands of it and their scratch stay in a core's second cache."""
 
 Result = TypeVar("Result")
@@ -29,7 +29,9 @@ class Operands:
     width: int
     kinds: tuple[Float, ...]
     read: Callable[[int, int], tuple[NDArray[Any], ...]]
-    """Rows [first, last) of each, as their types' bits, two-dimensional."""
+    """Rows [first, last) of each, as their types' bits, two-dimensional, not to be written."""
+    done: Callable[[int, int], None] | None = None
+    """Told the rows that `each` has been through; they may be read again."""
     team: Executor | None = None
     """Who shares the blocks; None: the caller alone."""
     spare: NDArray[Any] | None = None
@@ -45,9 +47,10 @@ class Operands:
         base, other = self.read(first, last)
         kind = self.kinds[0]
         if wide or kind != self.kinds[1] or kind.shift is None:
-            return kind.widen(base), self.kinds[1].widen(other), np.uint32(0), np.uint32(0)
+            base, other = kind.widen(base), self.kinds[1].widen(other)
+            return _sealed(base), _sealed(other), np.uint32(0), np.uint32(0)
         shift = np.uint32(kind.shift)
-        return base, other, shift, shift
+        return _sealed(base), _sealed(other), shift, shift
 
     def values(self, first: int, last: int) -> list[Values]:
         """Rows [first, last) of each as float32."""
@@ -64,7 +67,21 @@ class Operands:
         step = max(1, BLOCK // max(1, self.width))
         firsts = range(0, self.rows, step)
         lasts = [min(self.rows, first + step) for first in firsts]
-        return list((self.team.map if self.team else map)(work, firsts, lasts))
+
+        def one(first: int, last: int) -> Result:
+            found = work(first, last)
+            if self.done:
+                self.done(first, last)
+            return found
+
+        return list((self.team.map if self.team else map)(one, firsts, lasts))
+
+
+def _sealed(bits: NDArray[Any]) -> NDArray[Any]:
+    """Read-only, as what lies in a file is, so that the kernels are compiled once for all."""
+    view = bits.view()
+    view.flags.writeable = False
+    return view
 
 
 @dataclass(frozen=True, slots=True)

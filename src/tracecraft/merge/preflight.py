@@ -25,7 +25,7 @@ EMBEDDINGS = (
 HEAD = "lm_head.weight"
 
 WHOLE_BYTES = 1 << 24
-"""A tensor up to this size is read once and kept through all passes; larger ones block-wise."""
+"""A tensor up to this size stays in memory through all passes, as its result does."""
 RESIDENT = 210 << 20
 """Python, numpy and numba with the compiled kernels (measured: benchmarks/merge.py)."""
 EXACT_SECONDS, REFERENCE_SECONDS = 4e-9, 45e-9

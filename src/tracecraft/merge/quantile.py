@@ -17,6 +17,8 @@ FEWEST = 256
 """Of fewer sampled scores no bracket is made."""
 SMALLEST, LARGEST = 1e-30, 2.0**14
 """Of bounds; between them scores times the unit are exact in float32."""
+BUCKET = 13
+"""Low bits that sampled scores are told apart without: a bracket grows by at most 2^-9 of it."""
 WIDTH = 1.5
 """Interquartile ranges that the threshold lies above the median."""
 
@@ -32,7 +34,7 @@ class Net:
     """Half-open intervals [low, high) that should hold the three quartiles, and their level."""
 
     low: Scores
-    """Of four intervals; that of a quartile which is zero is the level's."""
+    """Of four intervals; that of a quartile which is zero is empty."""
     high: Scores
     unit: float
     """A power of two; the end of the last interval is 2^13 to 2^14 times its inverse."""
@@ -53,19 +55,29 @@ class Net:
             spread = SIGMAS * sqrt(m * part * (1 - part)) + 2
             borders += [max(0, int(m * part - spread)), min(m - 1, int(m * part + spread))]
             share = max(share, 2 * spread / m)
-        found = np.partition(sample, borders)[borders]
-        found[1::2] = np.nextafter(found[1::2], np.float32(np.inf))  # ties with it are inside
+        found = _edges(sample, borders)
         bounds = [(0.0, 0.0)] * (len(ranks) - len(borders) // 2)
-        bounds += zip(found[::2].tolist(), found[1::2].tolist(), strict=True)
+        bounds += found
         (q1_low, q1_high), (low, high), (q3_low, q3_high) = bounds
         least = _outward(level((q1_high, low, q3_low)), -np.inf)
         most = _outward(level((q1_low, high, q3_high)), np.inf)
         if not SMALLEST < min([least, *(b[0] for b in bounds if b[1])]) <= most < LARGEST:
             return None
         share = max(share, np.count_nonzero((sample >= least) & (sample < most)) / m)
-        every = [b if b[1] else (least, most) for b in bounds] + [(least, most)]
+        every = [b if b[1] else (least, least) for b in bounds] + [(least, most)]
         lows, highs = np.array(every, np.float32).T
         return cls(lows.copy(), highs.copy(), 2.0 ** (14 - frexp(most)[1]), share)
+
+
+def _edges(sample: Scores, borders: Sequence[int]) -> list[tuple[float, float]]:
+    """Of each pair of ranks a float32 not above the first's score and one above the second's."""
+    from tracecraft.merge.kernels import spread
+
+    counts, first = spread(sample, np.uint32(BUCKET))
+    places = np.searchsorted(counts.cumsum(), borders, side="right") + int(first)
+    places[1::2] += 1
+    edges = (places.astype(np.uint32) << np.uint32(BUCKET)).view(np.float32).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 def _outward(bound: float, to: float) -> float:

@@ -98,7 +98,7 @@ def _operands(pair: Operands, compute: Float | None, first: int, last: int) -> t
     import torch
 
     both = zip(pair.read(first, last), pair.kinds, strict=True)
-    base, other = (as_torch(bits, kind) for bits, kind in both)
+    base, other = (as_torch(bits.copy(), kind) for bits, kind in both)  # torch may write there
     common = torch.promote_types(base.dtype, other.dtype)
     wanted = getattr(torch, compute.name) if compute else common
     return base.to(wanted), other.to(wanted)

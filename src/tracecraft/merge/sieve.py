@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tracecraft.merge.kernels import CHUNK, F32, SUMS, U16, ZERO
+from tracecraft.merge.kernels import CHUNK, F32, SUMS, U16, U64, ZERO
 from tracecraft.merge.lanes import (
     beyond,
     code,
-    first_byte,
+    first_bit,
     is_zero,
     less,
     plus_sign,
@@ -24,6 +24,8 @@ from tracecraft.merge.lanes import (
 
 CODES = F32(32767.0)
 """The last code, of all scores from there on."""
+GATHER, TOP = U64(0x0102040810204080), U64(56)
+"""Times this, eight bytes of 0 or 1 are eight bits of the product's top byte, in their order."""
 
 
 @njit(nogil=True, cache=True, fastmath=SUMS)  # type: ignore[untyped-decorator]
@@ -86,30 +88,45 @@ def _look(
 ) -> Any:
     """What `sift` does with the scores of one chunk whose bytes in `words` are marked."""
     l0, l1, l2, last = code(low[0]), code(low[1]), code(low[2]), code(high[3])
-    taken, moved = np.int64(0), 0.0
-    for g in range((codes.shape[0] + 7) >> 3):
-        word = words[g]
-        while word != 0:
-            i = 8 * g + np.int64(first_byte(word))
-            word &= word - np.uint64(1)
+    b0, b1, b2, b3 = low[0], low[1], low[2], low[3]
+    e0, e1, e2, e3 = high[0], high[1], high[2], high[3]
+    s0, s1, s2, s3 = score[0], score[1], score[2], score[3]
+    f0, f1, f2, f3 = U64(found[0]), U64(found[1]), U64(found[2]), U64(found[3])
+    n0, n1, n2, taken, moved = U64(0), U64(0), U64(0), U64(0), 0.0
+    end = U64(score.shape[1] - 1)
+    choosing = out.shape[0] > 0
+    for g in range((codes.shape[0] + 63) >> 6):
+        marks = U64(0)
+        for j in range(8):
+            marks |= ((words[8 * g + j] * GATHER) >> TOP) << U64(8 * j)
+        while marks != 0:
+            i = U64(64 * g) + first_bit(marks)
+            marks &= marks - U64(1)
             c, d = codes[i], value(other[i], so) - value(base[i], sb)
             v = F32(abs(d) * k)
-            below[0] += np.int64((c >= l0) & (v < low[0]))
-            below[1] += np.int64((c >= l1) & (v < low[1]))
-            below[2] += np.int64((c >= l2) & (v < low[2]))
-            if out.shape[0] > 0 and v >= high[3] and c <= last:
-                out[i] = other[i]
-                taken += 1
-                moved += np.float64(d) * np.float64(d)
-            for j in range(4):
-                if low[j] <= v < high[j]:
-                    at = found[j]
-                    if at < score.shape[1]:
-                        score[j, at] = v
-                        if j == 3:
-                            place[at] = first + i
-                    found[j] = at + 1
-    return taken, moved
+            n0 += U64((c >= l0) & (v < b0))
+            n1 += U64((c >= l1) & (v < b1))
+            n2 += U64((c >= l2) & (v < b2))
+            if choosing:
+                more = (v >= e3) & (c <= last)
+                out[i] = other[i] if more else out[i]
+                taken += U64(more)
+                moved += np.float64(d) * np.float64(d) if more else 0.0
+            # always written and kept by the count: no branch that data decides
+            s0[min(f0, end)] = v
+            s1[min(f1, end)] = v
+            s2[min(f2, end)] = v
+            s3[min(f3, end)] = v
+            place[min(f3, end)] = first + np.int64(i)
+            f0 += U64((b0 <= v) & (v < e0))
+            f1 += U64((b1 <= v) & (v < e1))
+            f2 += U64((b2 <= v) & (v < e2))
+            f3 += U64((b3 <= v) & (v < e3))
+    found[0], found[1], found[2], found[3] = f0, f1, f2, f3
+    below[0] += np.int64(n0)
+    below[1] += np.int64(n1)
+    below[2] += np.int64(n2)
+    return np.int64(taken), moved
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -133,16 +150,17 @@ def sift(
     `below` grows by how many scores lie under each of the first three `low`. The scores inside an
     interval go to its row of `score`, the flat positions of those in the fourth to `place`. `out`,
     where it has rows, gets `other` for scores from the fourth `high` on, else `base`. `found` tells
-    how many were inside each; past the end of a row of `score` they are counted alone. Gives how
-    many were taken, and their sum of d^2.
+    how many were inside each; the last place of a row of `score` is scratch, and what would go there
+    or beyond is counted alone. Gives how many were taken, and their sum of d^2.
     """
     n = base.shape[1]
     codes = np.empty(min(n, CHUNK), np.uint16)
-    hit = np.zeros((len(codes) + 7) & ~7, np.uint8)
+    hit = np.zeros((len(codes) + 63) & ~63, np.uint8)
     words = hit.view(np.uint64)
     l0, l1, l2, l3 = code(low[0]), code(low[1]), code(low[2]), code(low[3])
     h0, h1, h2, last = code(high[0]), code(high[1]), code(high[2]), code(high[3])
     choosing, sure = out.shape[0] > 0, F32(F32(last) + F32(1.0))
+    none = np.empty((1, 1), out.dtype)
     taken, moved = np.int64(0), 0.0
     for r in range(base.shape[0]):
         k = F32(kl[r] * unit)
@@ -150,12 +168,12 @@ def sift(
             e = min(n, s + CHUNK)
             a, b, c = base[r, s:e], other[r, s:e], codes[: e - s]
             moved += np.float64(_codes(a, b, sb, so, k, sure, c))
-            hit[e - s : (e - s + 7) & ~7] = 0
+            hit[e - s : (e - s + 63) & ~63] = 0
             c0, c1, c2 = _mark(c, l0, l1, l2, l3, h0, h1, h2, last, hit)
             below[0] += np.int64(c0)
             below[1] += np.int64(c1)
             below[2] += np.int64(c2)
-            o = out[r, s:e] if choosing else a[:0]
+            o = out[r, s:e] if choosing else none[0, :0]
             if choosing:
                 taken += np.int64(_blend(c, a, b, last, o))
             more, far = _look(

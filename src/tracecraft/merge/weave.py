@@ -26,7 +26,7 @@ from tracecraft.merge.journal import PARTIAL, Journal
 from tracecraft.merge.methods import ArceeFusion, Method, Work
 from tracecraft.merge.operands import Operands, Settled
 from tracecraft.merge.preflight import Seam, whole_bytes
-from tracecraft.merge.weights import CODE_BYTES, Weights, header_of
+from tracecraft.merge.weights import CODE_BYTES, Place, Weights, header_of
 from tracecraft.store import refused
 
 
@@ -139,7 +139,8 @@ def _merged(seam: Seam, loom: Loom, team: ThreadPoolExecutor | None) -> TensorDe
         rows=rows,
         width=width,
         kinds=tuple(place.kind for place in seam.places if place.kind),
-        read=_by_block(seam, loom, width) if team else _whole(seam, loom, rows, width),
+        read=_reader(seam, loom, width),
+        done=_releaser(seam, loom, width) if team else None,
         team=team,
         spare=None if team else _spare(seam, loom, rows, width),
     )
@@ -150,69 +151,51 @@ def _merged(seam: Seam, loom: Loom, team: ThreadPoolExecutor | None) -> TensorDe
 
     name = hashlib.blake2b(f"{loom.seed} {seam.name}".encode(), digest_size=8).digest()
     work = Work(operands, seam.out, int.from_bytes(name, "big"), write)
-    return TensorDelta.of(seam.name, seam.shape, loom.method.merge(work))
+    settled = loom.method.merge(work)
+    _releaser(seam, loom, width)(0, rows)
+    return TensorDelta.of(seam.name, seam.shape, settled)
 
 
-def _whole(
-    seam: Seam, loom: Loom, rows: int, width: int
-) -> Callable[[int, int], tuple[NDArray[Any], ...]]:
-    """Read the operands once, into buffers that the thread keeps for its next tensor.
-
-    A block is read when it is first asked for, so that it is worked on while a cache holds it.
-    """
-    tensors, there = [], [0]
-    for i, place in enumerate(seam.places, 1):
-        raw = place.kind.raw if place.kind else "u1"
-        whole = _kept(loom, i, rows * width * CODE_BYTES[place.code])
-        tensors.append(whole.view(raw).reshape(rows, width))
-
+def _reader(seam: Seam, loom: Loom, width: int) -> Callable[[int, int], tuple[NDArray[Any], ...]]:
     def read(first: int, last: int) -> tuple[NDArray[Any], ...]:
-        if last > there[0]:
-            for model, place, tensor in zip(loom.models, seam.places, tensors, strict=True):
-                model.read(place, there[0] * width, tensor[there[0] : last])
-            there[0] = last
-        return tuple(tensor[first:last] for tensor in tensors)
+        at, count = first * width, (last - first) * width
+        both = zip(loom.models, seam.places, strict=True)
+        return tuple(
+            model.view(place, at, count, _raw(place)).reshape(last - first, width)
+            for model, place in both
+        )
 
     return read
+
+
+def _releaser(seam: Seam, loom: Loom, width: int) -> Callable[[int, int], None]:
+    def done(first: int, last: int) -> None:
+        for model, place in zip(loom.models, seam.places, strict=True):
+            model.release(place, first * width, (last - first) * width)
+
+    return done
+
+
+def _raw(place: Place) -> str:
+    return place.kind.raw if place.kind else f"V{CODE_BYTES[place.code]}"
 
 
 def _spare(seam: Seam, loom: Loom, rows: int, width: int) -> NDArray[Any] | None:
-    """Room for a fused tensor that is written at once; it is as long as the operands."""
+    """Room for a fused tensor that is written at once; the thread keeps it for its next one."""
     alike = all(place.kind == seam.out for place in seam.places)
     if not isinstance(loom.method, ArceeFusion) or seam.out is None or not alike:
         return None
-    return _kept(loom, 0, seam.bytes).view(seam.out.raw).reshape(rows, width)
-
-
-def _kept(loom: Loom, number: int, size: int) -> NDArray[np.uint8]:
-    """The first bytes of a buffer that the thread keeps."""
-    buffers: dict[int, NDArray[np.uint8]] = loom.buffers.__dict__.setdefault("all", {})
-    if number not in buffers:
-        buffers[number] = np.empty(whole_bytes(loom.threads), np.uint8)
-    return buffers[number][:size]
-
-
-def _by_block(seam: Seam, loom: Loom, width: int) -> Callable[[int, int], tuple[NDArray[Any], ...]]:
-    """Read rows when they are asked for."""
-
-    def read(first: int, last: int) -> tuple[NDArray[Any], ...]:
-        found = []
-        for model, place in zip(loom.models, seam.places, strict=True):
-            rows = np.empty((last - first, width), place.kind.raw if place.kind else "u1")
-            model.read(place, first * width, rows)
-            found.append(rows)
-        return tuple(found)
-
-    return read
+    kept: NDArray[np.uint8] | None = getattr(loom.buffers, "spare", None)
+    if kept is None:
+        kept = loom.buffers.spare = np.empty(whole_bytes(loom.threads), np.uint8)
+    return kept[: seam.bytes].view(seam.out.raw).reshape(rows, width)
 
 
 def _copied(seam: Seam, loom: Loom, shard: Shard, start: int) -> Settled:
     """Integers and flags: copied, since there is nothing between two of them."""
-    found = []
-    for model, place in zip(loom.models, seam.places, strict=True):
-        raw = np.empty(prod(place.shape), np.dtype(f"V{CODE_BYTES[place.code]}"))
-        model.read(place, 0, raw)
-        found.append(raw)
+    count = prod(seam.shape)
+    both = zip(loom.models, seam.places, strict=True)
+    found = [model.view(place, 0, count, _raw(place)) for model, place in both]
     if any(raw.tobytes() != found[0].tobytes() for raw in found[1:]):
         raise DataError(f"{seam.name}: {seam.code} values differ and cannot be merged")
     shard.write(start, found[0])

@@ -1,7 +1,7 @@
 """The tensors of a checkpoint folder in safetensors files: where they lie, and their bytes."""
 
 import json
-import os
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ class Weights:
     places: dict[str, Place]
     """By tensor name, in the order of the files and of the bytes in them."""
     files: tuple[str, ...]
-    _handles: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
+    _maps: dict[str, mmap.mmap] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def look(cls, root: Path) -> Self:
@@ -84,29 +84,37 @@ class Weights:
 
     @contextmanager
     def opened(self) -> Iterator[Self]:
-        """The files are open for `read` while the block runs."""
+        """The files are mapped for `view` while the block runs."""
         try:
             for file in self.files:
-                self._handles[file] = os.open(self.root / file, os.O_RDONLY)
+                with (self.root / file).open("rb") as handle:
+                    self._maps[file] = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
             yield self
         finally:
-            for handle in self._handles.values():
-                os.close(handle)
-            self._handles.clear()
+            self._maps.clear()  # a mapping ends with the last view of it
 
-    def read(self, place: Place, first: int, into: NDArray[Any]) -> None:
-        """Fill `into` with the tensor's elements from the `first` on.
+    def view(self, place: Place, first: int, count: int, raw: str) -> NDArray[Any]:
+        """Elements [first, first + count) of a tensor as `raw`, to be read only.
 
         Raises:
-            DataError: the file ends before.
+            DataError: the file has become shorter than its header says.
         """
-        view = memoryview(into.reshape(-1).view(np.uint8).data)
-        at = place.start + first * CODE_BYTES[place.code]
-        while len(view):
-            got = os.preadv(self._handles[place.file], [view], at)
-            if got == 0:
-                raise DataError(f"{self.root / place.file}: was cut while it was read")
-            view, at = view[got:], at + got
+        size = np.dtype(raw).itemsize
+        at = place.start + first * size
+        if at + count * size > len(self._maps[place.file]):
+            raise DataError(f"{self.root / place.file}: was cut after its header was read")
+        if count == 0:
+            return np.empty(0, raw)
+        found = np.frombuffer(self._maps[place.file], raw, count, at)
+        return found if at % size == 0 else found.copy()
+
+    def release(self, place: Place, first: int, count: int) -> None:
+        """Gives back the memory of what `view` showed; it may be shown again."""
+        size = CODE_BYTES[place.code]
+        at = place.start + first * size
+        page = at % mmap.PAGESIZE
+        if count:
+            self._maps[place.file].madvise(mmap.MADV_DONTNEED, at - page, count * size + page)
 
 
 def _json(path: Path) -> dict[str, Any]:
