@@ -12,6 +12,7 @@ from tracecraft.errors import DataError, StageError
 from tracecraft.merge import Report, fuse, merge_pair, preview, try_out
 from tracecraft.merge.fold import Merge
 from tracecraft.merge.methods import ArceeFusion, Linear
+from tracecraft.merge.weights import Weights
 
 
 @pytest.fixture
@@ -231,6 +232,29 @@ def test_a_checkpoint_that_is_cut_is_refused(make, tmp_path):
         merge_pair(base, other, tmp_path / "out")
     with pytest.raises(DataError, match="no such folder"):
         merge_pair(base, tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_a_checkpoint_that_is_cut_after_its_header_was_read_is_refused(make):
+    looked = Weights.look(make("base"))
+    path = looked.root / looked.files[0]
+    os.truncate(path, path.stat().st_size - 4096)
+    name, place = list(looked.places.items())[-1]
+    with looked.opened(), pytest.raises(DataError, match="was cut"):
+        looked.view(place, 0, looked.places[name].bytes // 4, "<u4")
+
+
+def test_weights_that_start_at_an_odd_byte_merge_alike(make, tmp_path):
+    base, other = make("base"), make("other", 1)
+    merge_pair(base, other, tmp_path / "even")
+    for path in (base / "model.safetensors", other / "model.safetensors"):
+        whole = path.read_bytes()
+        end = 8 + int.from_bytes(whole[:8], "little")
+        head = whole[8:end].rstrip() + b" "
+        head += b" " * (1 - (8 + len(head)) % 2)
+        path.write_bytes(len(head).to_bytes(8, "little") + head + whole[end:])
+    merge_pair(base, other, tmp_path / "odd")
+    even, odd = (weights_of(tmp_path / name) for name in ("even", "odd"))
+    assert all(np.array_equal(even[name], odd[name]) for name in even)
 
 
 def test_a_shard_that_is_missing_is_named(make, tmp_path):
