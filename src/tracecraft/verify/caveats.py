@@ -1,13 +1,13 @@
 """Whether a response itself says that its problem lacks something, so that its answer is a guess.
 
 Of 1,923 right answers to whole problems (GSM8K and MATH, by R1-Distill, QwQ, s1.1, LIMO and
-DeepSeek-R1) one says so; of 25 that meet the original answer of a problem whose premise was taken
-away (arXiv 2504.06514), 12 do.
+DeepSeek-R1) 4 or their thoughts say so; of 25 that meet the original answer of a problem whose
+premise was taken away (arXiv 2504.06514), all do.
 """
 
 import re
 
-__all__ = ["caveat"]
+__all__ = ["caveat", "despair"]
 
 _FACT = (
     r"(?:information|data|details?|premises?|conditions?|numbers?|values?|rates?|wages?|distances?"
@@ -44,19 +44,53 @@ _SIGNS = [
      r"(?:common|standard|typical|usual)\s+"
      r"(?:assumption|value\s+in\s+similar|problem\s+structures?)"
      r"|\bunder\s+(?:the|this|that|an?)\s+(?:\w+\s+)?assumptions?\b"),
-    (("additional", "more", "further", "missing", "extra"),
-     r"(?:without|needs?|requires?|required)\s+(?:\w+\s+)?"
-     rf"(?:additional|more|further|missing|extra)\s+(?:\w+\s+)?{_FACT}"),
+    (("additional", "more", "further", "missing", "extra", "specific"),
+     r"(?:without\s+(?:\w+\s+)?specific|(?:without|needs?|requires?|required)\s+(?:\w+\s+)?"
+     r"(?:additional|more|further|missing|extra))\s+(?:\w+\s+)?"
+     rf"(?:{_FACT}|constraints?|equations?)"),
+    (("assum",),
+     r"assum(?:e|ing)\s+(?:that\s+)?there\s+(?:are|is|were|was)\W+(?:a\s+total\s+of\s+)?\d"
+     r"|\bassum(?:e|ing)\s+(?:that\s+)?(?:each|every|all|both)\b[^.\n]{0,30}?"
+     r"\b(?:equal|equally|same)\b"),
+    (("please", "if you have", "if you can"),
+     r"(?:please\s+(?:provide|clarify|share)|if\s+you\s+(?:have|can\s+provide)\s+"
+     r"(?:any\s+|the\s+|more\s+|additional\s+|further\s+|specific\s+))"),
 ]  # fmt: skip
 _CAVEATS = [(words, re.compile(rf"\b{pattern}")) for words, pattern in _SIGNS]
 """Each with words without one of which it cannot match: these are found far faster."""
+_ANSWERS = "\nanswer\n"
+"""The line with which s1 goes over from its thought to its answer."""
 _CLOSING = 1_500
 """Characters from the end in which a response closes; before, doubts may have been resolved."""
+
+
+_GAP = re.compile(
+    rf"{_PROBLEM}\s+(?:(?:itself|here|statement)\s+)?(?:doesn't|does\s+not|didn't|did\s+not|never)\s+"
+    r"(?:\w+ly\s+)?(?:specif\w+|mention|give|state|say|provide|tell|include)",
+    re.IGNORECASE,
+)
+_GUESSES = re.compile(r"\bmaybe\s+the\s+(?:problem|question|original)\b", re.IGNORECASE)
+
+
+def despair(thought: str) -> str | None:
+    """The words with which a thought says, again and again, that its problem lacks something.
+
+    Thoughts doubt much that they then resolve, so that all signs must meet: something is called
+    missing, the problem is said not to give it, and what was meant is guessed, more than once. Of
+    1,923 right answers to whole problems 3 have such a thought, and of the 25 above 20.
+    """
+    if thought.count("missing") < 2:
+        return None
+    gap = _GAP.search(thought)
+    if gap is None or len(_GUESSES.findall(thought)) < 2:
+        return None
+    return " ".join(gap.group(0).lower().split())
 
 
 def caveat(response: str) -> str | None:
     """The words with which a response says that its problem cannot be answered as it stands."""
     closing = response[-_CLOSING:].lower()
+    closing = closing[closing.rfind(_ANSWERS) + 1 :]
     for words, pattern in _CAVEATS:
         for word in words:
             if word in closing:

@@ -21,11 +21,11 @@ class Math(Verifier, use="math", version=1):
 
     policy: Policy = "lenient"
     """`strict` grants no convention: an answer that is right only up to rounding, a dropped
-    percent sign, the order of a point's coordinates and the like is unverifiable, and so is one
-    that its response calls a guess because the problem lacks something. For training data;
-    `lenient` is for evaluation."""
+    percent sign, the order of a point's coordinates and the like is unverifiable. For training
+    data; `lenient` is for evaluation. Neither believes an answer that its response or its thought
+    calls a guess, because the problem lacks something: it is unverifiable."""
 
-    columns: ClassVar[tuple[str, ...] | None] = ("answer",)
+    columns: ClassVar[tuple[str, ...] | None] = ("answer", "reasoning")
     seconds: ClassVar[float] = 3.0
     memory: ClassVar[int] = 1 << 30
 
@@ -37,8 +37,8 @@ class Math(Verifier, use="math", version=1):
             return Verdict("unverifiable", detail="no answer found")
         answer, span = found.answer, (found.start, found.end)
         ruling = decided(reference, answer)
-        if ruling.holds is not False and self.policy == "strict":
-            guessed = guess(found, answer, response)
+        if ruling.holds is not False:
+            guessed = guess(found, answer, response, problem)
             if guessed is not None:
                 return guessed
         if not ruling.final and found.method != "tail":

@@ -1,9 +1,10 @@
-"""What a policy makes of a ruling: the strict one grants no convention and believes no guess."""
+"""What a policy makes of a ruling: the strict one grants no convention, neither a guess."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from tracecraft.schema import Verdict
-from tracecraft.verify.caveats import caveat
+from tracecraft.verify.caveats import caveat, despair
 from tracecraft.verify.extract import Extract
 from tracecraft.verify.ruling import Ruling
 
@@ -31,10 +32,18 @@ def verdict(
     return Verdict(outcome, answer, detail, span)
 
 
-def guess(found: Extract, answer: str, response: str) -> Verdict | None:
-    """The verdict on an answer that its own response calls a guess; None where it does not."""
-    said = caveat(response)
+def guess(found: Extract, answer: str, response: str, problem: Mapping[str, Any]) -> Verdict | None:
+    """The verdict on an answer that its own response or thought calls a guess; None where neither.
+
+    Right it would be so by luck under any policy, since the problem, as its reader found it, has
+    no answer. The thought is the row's column `reasoning`, or what stands before the response.
+    """
+    who, said = "response", caveat(response)
+    if said is None:
+        thoughts = (problem.get("reasoning"), problem.get("response"), response)
+        said = next((d for t in thoughts if isinstance(t, str) and (d := despair(t))), None)
+        who = "thought"
     if said is None:
         return None
-    detail = f"{found.method}: the response doubts its problem: {said}"
+    detail = f"{found.method}: the {who} doubts its problem: {said}"
     return Verdict("unverifiable", answer, detail, (found.start, found.end))

@@ -45,13 +45,13 @@ class Quantity(Verifier, use="quantity", version=1):
 
     policy: Policy = "lenient"
     """`strict` grants no convention: a unit that one side leaves out, a lost percent sign or a
-    formula that is right in its composition alone is unverifiable, and so is an answer that its
-    response calls a guess because the problem lacks something. For training data."""
+    formula that is right in its composition alone is unverifiable. For training data. Neither
+    policy believes an answer that its response or its thought calls a guess."""
     tolerance: float | None = Field(default=None, ge=0, lt=1)
     """The data set's own relative tolerance; without one, the larger of 1% and half a unit of
     the reference's last digit, the latter at most 5%."""
 
-    columns: ClassVar[tuple[str, ...] | None] = ("answer", "unit")
+    columns: ClassVar[tuple[str, ...] | None] = ("answer", "unit", "reasoning")
     seconds: ClassVar[float] = 5.0
     memory: ClassVar[int] = 1 << 30
 
@@ -63,8 +63,8 @@ class Quantity(Verifier, use="quantity", version=1):
             return Verdict("unverifiable", detail="no answer found")
         answer = _with_unit_behind(response, found)
         ruling = self.ruled(reference, answer)
-        if ruling.holds is not False and self.policy == "strict":
-            guessed = guess(found, answer, response)
+        if ruling.holds is not False:
+            guessed = guess(found, answer, response, problem)
             if guessed is not None:
                 return guessed
         if ruling.final:
