@@ -55,6 +55,21 @@ def _largest(raw: Any, shift: Any) -> Any:
 
 
 @njit(nogil=True, cache=True, fastmath=SUMS)  # type: ignore[untyped-decorator]
+def _curve(r: Any) -> Any:
+    """P(r)."""
+    return ((((P0 * r + P1) * r + P2) * r + P3) * r + P4) * r + P5
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS)  # type: ignore[untyped-decorator]
+def _exp(x: Any) -> Any:
+    k = I32(x * LOG2E + ROUND) - BIAS
+    kf = F32(k)
+    r = x - kf * LN2_HIGH - kf * LN2_LOW
+    e = _curve(r) * r * r + r + ONE
+    return as_float(U32(as_bits(e) + U32(U32(k) << MANTISSA)))
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS)  # type: ignore[untyped-decorator]
 def _moments_near(base: Any, other: Any, sb: Any, so: Any) -> Any:
     """As `_moments`, of weights up to 0.34."""
     top, same = U32(0), U32(0)
@@ -88,12 +103,7 @@ def _moments(base: Any, other: Any, sb: Any, so: Any) -> Any:
         x = value(base[i], sb)
         d = value(other[i], so) - x
         top = larger(unsigned(as_bits(d)), top)
-        k = I32(x * LOG2E + ROUND) - BIAS
-        kf = F32(k)
-        r = x - kf * LN2_HIGH - kf * LN2_LOW
-        p = ((((P0 * r + P1) * r + P2) * r + P3) * r + P4) * r + P5
-        e = p * r * r + r + ONE
-        w = as_float(U32(as_bits(e) + U32(U32(k) << MANTISSA)))
+        w = _exp(x)
         wd, dd = w * d, d * d
         wdd = wd * d
         s0 += w
@@ -113,13 +123,8 @@ def _sums(base: Any, other: Any, sb: Any, so: Any) -> Any:
     for i in range(base.shape[0]):
         x = value(base[i], sb)
         d = value(other[i], so) - x
-        k = I32(x * LOG2E + ROUND) - BIAS
-        kf = F32(k)
-        r = x - kf * LN2_HIGH - kf * LN2_LOW
-        p = ((((P0 * r + P1) * r + P2) * r + P3) * r + P4) * r + P5
-        e = p * r * r + r + ONE
-        w = as_float(U32(as_bits(e) + U32(U32(k) << MANTISSA)))
-        q = ((((P0 * d + P1) * d + P2) * d + P3) * d + P4) * d + P5
+        w = _exp(x)
+        q = _curve(d)
         wd = w * d
         wdd = wd * d
         s0 += w

@@ -150,8 +150,8 @@ def sift(
     `below` grows by how many scores lie under each of the first three `low`. The scores inside an
     interval go to its row of `score`, the flat positions of those in the fourth to `place`. `out`,
     where it has rows, gets `other` for scores from the fourth `high` on, else `base`. `found` tells
-    how many were inside each; the last place of a row of `score` is scratch, and what would go there
-    or beyond is counted alone. Gives how many were taken, and their sum of d^2.
+    how many were inside each; the last place of a row of `score` is scratch, and what would go
+    there or beyond is counted alone. Gives how many were taken, and their sum of d^2.
     """
     n = base.shape[1]
     codes = np.empty(min(n, CHUNK), np.uint16)
