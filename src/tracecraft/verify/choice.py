@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from tracecraft.schema import Verdict
+from tracecraft.verify.conclusions import called_wrong, enumerates
 from tracecraft.verify.extract import extracted
 from tracecraft.verify.letters import Letters, chosen_letters, folded
 from tracecraft.verify.verifier import Verifier
@@ -46,6 +47,8 @@ class Choice(Verifier, use="choice", version=1):
         every = known if options else _ALL[: max(_FEWEST, _ALL.index(right[-1]) + 1)]
         read = chosen_letters(response, known, several=len(right) > 1, every=every)
         named = _by_text(response, options) if options and _text_first(read) else None
+        if named is None and read is None:
+            named = _closing_option(response, options)
         if named is not None:
             given, detail, extract, span = named
         elif read is not None:
@@ -148,6 +151,28 @@ def _by_text(
         return None
     start = response.index(whole)
     return _ALL[one], "text", whole, (start, start + len(whole))
+
+
+_CLOSING = 400
+"""Characters of the end in which an option that is quoted whole is the answer."""
+
+
+def _closing_option(
+    response: str, options: tuple[str, ...]
+) -> tuple[str, str, str, tuple[int, int]] | None:
+    """The one option that the last paragraph quotes with its letter: `close to B. Kant's view`."""
+    body = folded(response.rstrip())
+    begin = max(body.rfind("\n") + 1, len(body) - _CLOSING)
+    found = []
+    for mark, option in zip(_ALL, options, strict=False):
+        words = r"\s+".join(re.escape(word) for word in option.strip().rstrip(".").split())
+        quoted = rf"(?<![\w.])[(\[]?{mark}[)\]]?[.:]?\s*{words}(?!\w)"
+        match = re.compile(quoted).search(body, begin) if len(option) > 2 else None
+        if match is None or called_wrong(body, *match.span()):
+            continue
+        if body[begin : match.start()].strip(" *") or not enumerates(body[:begin], mark):
+            found.append((mark, "text", match.group(0), match.span()))
+    return found[0] if len(found) == 1 else None
 
 
 def _same(text: str, options: tuple[str, ...]) -> int | None:

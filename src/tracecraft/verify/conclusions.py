@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from tracecraft.verify.marks import SPECIES, Letters, standing
 
-__all__ = ["concluded", "denied", "ended", "judged", "lines"]
+__all__ = ["called_wrong", "concluded", "denied", "ended", "enumerates", "judged", "lines"]
 
 _SAID = re.compile(
     r"(?:\b(?:options?|choices?|answers?|statements?|letters?)\s*|选项\s*|^\W*)"
@@ -64,6 +64,14 @@ _BARE = re.compile(
     r"(?:\\text(?:bf)?\{|\\boxed\{)*(?P<letters>[A-Ja-j](?:\s*(?:,|and|&|、)?\s*[A-J])*)"
     r"(?P<shut>[)\]}*_$.:：\"'`,]*)(?P<text>(?:\s.*)?)$"
 )
+
+
+def called_wrong(text: str, start: int, end: int) -> bool:
+    """Whether the sentence around an option that it quotes denies it."""
+    before = re.split(r"[.!?;\n]\s", text[max(0, start - 60) : start])[-1]
+    if re.search(r"\b(?:not|neither|nor|than|except|unlike)\b|n't\b", before):
+        return True
+    return bool(_DENIED.match(text, end) or _REFUSED.match(text, end))
 
 
 def denied(text: str, read: Letters) -> bool:
@@ -160,7 +168,7 @@ def lines(text: str, known: str, *, several: bool) -> Iterator[Letters]:
         return
     if letters.islower() and not (alone and (marked or only_line)):
         return
-    if rest and _enumerates(body[:start], letters[0].upper()):
+    if rest and enumerates(body[:start], letters[0].upper()):
         return
     if SPECIES.match(body, bare.end("letters")) or re.match(
         r"[ \t]*(?:[=>+^_/\-]|<(?!/))", body[bare.end("letters") :]
@@ -174,7 +182,7 @@ def lines(text: str, known: str, *, several: bool) -> Iterator[Letters]:
                   hedged=len(marks) > 1 and not several, rest=rest)  # fmt: skip
 
 
-def _enumerates(before: str, letter: str) -> bool:
+def enumerates(before: str, letter: str) -> bool:
     """Whether a line that begins with an option only goes on with those of the lines before."""
     begun = _BEGINS.findall(before)
     return bool(begun) and letter not in begun and begun[-1] < letter

@@ -15,7 +15,7 @@ _IS = (
     r"|appears to be|is likely|=|:|：|->|→|-|–|—)"
 )
 _FILLER = (
-    r"(?:[\s*_:：,]|\((?:are|s)\)|\b(?:therefore|thus|then|hence|likely|most|probably|clearly|definitely|indeed"
+    r"(?:[\s*_:：,]|\.{3}|…|\((?:are|s)\)|\b(?:therefore|thus|then|hence|likely|most|probably|clearly|definitely|indeed"
     r"|simply|either|both|all|only|the|be|is|are|following|final|correct|best|right|answers?"
     r"|options?|choices?|letters?|statements?|alternatives?|given|by|part)\b)*"
 )
