@@ -8,12 +8,14 @@ from fractions import Fraction
 from functools import cache, lru_cache
 from typing import Any
 
-from tracecraft.verify.nodes import Call, Node, Number, Symbol
+from tracecraft.verify.nodes import Call, Matrix, Node, Number, Symbol
 
 __all__ = ["DOUBLES", "MANY", "Undefined", "digits", "precise_context", "value"]
 
 DIGITS, MANY = 40, 160
 _MOST_FACTORIAL = 2_000
+_LARGEST = 5
+"""Rows of a determinant."""
 
 
 class Undefined(ArithmeticError):
@@ -85,6 +87,8 @@ def value(node: Node, at: Mapping[str, Any], k: Any) -> Any:
     match node:
         case Number(v):
             return k.number(v)
+        case Call("det", (Matrix(rows),)):
+            return _det([[value(x, at, k) for x in row] for row in rows])
         case Symbol(name):
             return _symbol(name, at, k)
         case Call(op, args):
@@ -97,6 +101,16 @@ def value(node: Node, at: Mapping[str, Any], k: Any) -> Any:
                 return k.exp(_tame(value(args[1], at, k), 40_000))
             return known(k, *(value(a, at, k) for a in args))
     raise Undefined(type(node).__name__)
+
+
+def _det(rows: list[list[Any]]) -> Any:
+    """A determinant, expanded along its first row."""
+    if len(rows) != len(rows[0]) or len(rows) > _LARGEST:
+        raise Undefined("det")
+    if len(rows) == 1:
+        return rows[0][0]
+    minors = [[row[:i] + row[i + 1 :] for row in rows[1:]] for i in range(len(rows))]
+    return sum((-1) ** i * rows[0][i] * _det(minor) for i, minor in enumerate(minors))
 
 
 def _symbol(name: str, at: Mapping[str, Any], k: Any) -> Any:
@@ -164,6 +178,12 @@ def _fact(k: Any, x: Any) -> Any:
     return k.gamma(x + 1)
 
 
+def _fact2(k: Any, x: Any) -> Any:
+    if x.imag or x.real != int(x.real) or not 0 <= x.real <= _MOST_FACTORIAL:
+        raise Undefined("double factorial")
+    return k.number(Fraction(math.prod(range(int(x.real), 0, -2))))
+
+
 def _binom(k: Any, n: Any, r: Any) -> Any:
     return _fact(k, n) / (_fact(k, r) * _fact(k, n - r))
 
@@ -175,7 +195,7 @@ def _integral(x: Any, what: Callable[[Any], int], k: Any) -> Any:
 
 
 def _sign(x: Any) -> int:
-    return (x > 0) - (x < 0)
+    return int(x > 0) - int(x < 0)
 
 
 def _divided(k: Any, a: Any, b: Any) -> Any:
@@ -201,6 +221,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "degree": lambda k, a: a * k.pi / 180,
     "abs": lambda k, a: k.number(Fraction(0)) + abs(a),
     "fact": _fact,
+    "fact2": _fact2,
     "binom": _binom,
     "exp": lambda k, a: k.exp(_tame(a, 40_000)),
     "ln": _ln,

@@ -29,6 +29,7 @@ __all__ = [
     "braced_set",
     "degrees",
     "function",
+    "inverse",
     "mixed",
     "primed",
     "subscripted",
@@ -248,6 +249,20 @@ def applied(p: "Parser", name: str) -> str | None:
     if name.rstrip("'") in {"f", "g", "h"} or letter or left_side:
         return f"apply {name}"
     return None
+
+
+def inverse(p: "Parser", base: Node) -> Node:
+    """`f^{-1}(x)` as a function's value; anything else as it is."""
+    match base:
+        case Call("pow", (Symbol(name), Call("neg", (Number(Fraction(numerator=1)),)))) if name in {
+            "f",
+            "g",
+            "h",
+        } and p.accept("("):
+            items = p.items(")")
+            p.expect(")")
+            return Call(f"apply {name}^-1", items)
+    return base
 
 
 def mixed(left: Node, right: Node) -> Node | None:

@@ -1,5 +1,6 @@
 """Two answers by their shapes: lists, points, intervals, sets, equations, matrices, values."""
 
+from tracecraft.verify.constants import constants, parametrised, planar
 from tracecraft.verify.equations import relations
 from tracecraft.verify.families import family, same_family, undeclared
 from tracecraft.verify.labels import ordering
@@ -16,7 +17,6 @@ from tracecraft.verify.nodes import (
     Symbol,
     Text,
     mentioned,
-    renamed,
     symbols,
 )
 from tracecraft.verify.realsets import equal_sets, real_set
@@ -34,6 +34,10 @@ def compared(a: Node, b: Node) -> Ruling:
     a, b = undressed(a, b)
     if a == b:
         return yes("identical")
+    a, b = planar(a), planar(b)
+    other = parametrised(a, b)
+    if other is not None and compared(a, other).holds:
+        return yes("equal", "parameter")
     if "…" in mentioned(a) or "…" in mentioned(b):
         return unsure("an ellipsis")
     if family(a) is not None or family(b) is not None:
@@ -131,8 +135,7 @@ def _values(a: Node, b: Node) -> Ruling | None:
         return no("infinity") if not all(infinite) or a != b else yes("identical")
     ruling = scalar(a, b)
     if ruling.holds is False:
-        renamed = _constant(a, b)
-        if renamed is not None and scalar(a, renamed).holds:
+        if any(scalar(a, other).holds for other in constants(a, b)):
             return yes("equal", "constant")
         natural = _natural(a), _natural(b)
         if natural != (a, b) and scalar(*natural).holds:
@@ -148,15 +151,6 @@ def _natural(node: Node) -> Node:
         case Call(op, args):
             return Call(op, tuple(_natural(x) for x in args))
     return node
-
-
-def _constant(a: Node, b: Node) -> Node | None:
-    """The answer with its integration constant named as in the reference."""
-    only_a, only_b = symbols(a) - symbols(b), symbols(b) - symbols(a)
-    letters = set("cCkK") | {"C_1", "c_1", "k_1", "C_2", "c_2"}
-    if len(only_a) == len(only_b) == 1 and only_a | only_b <= letters and len(symbols(a)) > 1:
-        return renamed(b, {only_b.pop(): Symbol(only_a.pop())})
-    return None
 
 
 def _groups(a: Group, b: Group) -> Ruling | None:

@@ -40,12 +40,17 @@ _LEAST_WRITTEN = 10
 """Two significant digits: what a reference must show before it grants its rounding."""
 _LISTED = re.compile(r"(?:\b(?:is|are)|=|:)\s*(\[[^\[\]]*\])$")
 _OTHERWISE = re.compile(
-    r"\b(?:not|no|never|neither|undefined|impossible|cannot|\w+n't)\b"
+    r"^(?:since|because|if|when)\b|\b(?:not|no|never|neither|undefined|impossible|cannot|\w+n't)\b"
     r"|\b(?:more|less|greater|fewer|larger|smaller|higher|lower) than\b",
     re.IGNORECASE,
 )
 """Words beside a number that say that it is not the answer."""
-_PROSE = re.compile(r"(?<![\\a-zA-Z{])[a-z]{2,}\s+[a-z]{2,}\s+[a-z]{2,}\b")
+_PROSE = re.compile(r"(?<![\\a-zA-Z{])[a-z]{2,}\s+[a-z]+\s+[a-z]{2,}\b")
+_NOUNS = frozenset(
+    ["function", "triangle", "number", "value", "series", "sequence", "curve", "angle", "figure"]
+)
+"""What an adjective may leave out: `even` is `an even function`."""
+_TO = re.compile(r"^(\d+(?:\.\d+)?) to (\d+(?:\.\d+)?)$")
 _NO_VALUE = frozenset({"none", "undefined", "infinitely many"})
 _LEAD = re.compile(r"(yes|no|true|false)(?:\s*[,.;:]|\s+[-–—])", re.IGNORECASE)
 _YES_NO = frozenset({"yes", "no"})
@@ -126,7 +131,7 @@ def _parts(a: str, b: str) -> Ruling | None:
     if left is None and right is None:
         return None
     sides = [
-        own if own is not None else [t.strip() for t in re.split(r"[,;]|\band\b", text)]
+        own if own is not None else [t.strip() for t in re.split(r"[,;]|\band\b", bare(text))]
         for own, text in ((left, a), (right, b))
     ]
     if len(sides[0]) != len(sides[1]):
@@ -156,6 +161,10 @@ def _counted(a: str, b: str) -> Ruling | None:
 
 def _spoken(a: str, b: str) -> Ruling | None:
     """Answers in words: equal once they are brought into one form."""
+    if ":" in a or ":" in b:
+        ratios = [_TO.sub(r"\1:\2", bare(text)) for text in (a, b)]
+        if ratios != [bare(a), bare(b)]:
+            return decided(*ratios)
     for words, other in ((a, b), (b, a)):
         value = spelled(words) if _WORD.search(words) else None
         digits = digitised(words) if value is None and _WORD.search(words) else None
@@ -324,6 +333,8 @@ def _with_words(a: str, b: str, left: Node | None, right: Node | None) -> Ruling
 def _sentences(a: str, b: str) -> Ruling:
     left, right = set(said(a).split()), set(said(b).split())
     numbers = _NUMBER.findall(a), _NUMBER.findall(b)
+    if left - right <= _NOUNS and right - left <= _NOUNS and left & right and not any(numbers):
+        return yes("words", "in words") if left != right else yes("words", "order of words")
     if left == right:
         clauses = _clauses(a), _clauses(b)
         if not any(numbers) or clauses[0] == clauses[1]:

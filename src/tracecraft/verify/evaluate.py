@@ -96,7 +96,7 @@ def attempted(node: Node, at: Mapping[str, Any], k: Any) -> Any:
     return found if precise_context().isfinite(found) else None
 
 
-_SCALES = (1, 1, 6, 25, Fraction(1, 5))
+_SCALES: tuple[Fraction, ...] = tuple(map(Fraction, ("1", "1", "6", "25", "0.2")))
 """Sizes of the test points: near one where little overflows, far enough for a floor to tell, and
 small enough for `\\sqrt{1 - x^2}`."""
 

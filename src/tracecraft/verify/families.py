@@ -28,6 +28,8 @@ def family(node: Node) -> tuple[tuple[Node, ...], set[str]] | None:
             parts = items
         case SuchThat(Symbol(), Listing(items, _)):
             parts = items
+        case SuchThat(Listing(items, _), Relation() as condition):
+            parts = (*items, condition)
         case SuchThat(element, Relation() as condition):
             parts = (element, condition)
         case SuchThat(element, Listing(items, _)):

@@ -11,6 +11,7 @@ from tracecraft.verify.commands import (
     braced_set,
     degrees,
     function,
+    inverse,
     mixed,
     primed,
     subscripted,
@@ -178,7 +179,9 @@ class Parser:
             if kind in {"pm", "mp"}:
                 left = Call(kind, (left, right))
             else:
-                left = Call("add", (left, right if kind == "+" else Call("neg", (right,))))
+                without = kind == "-" and isinstance(right, Group) and right.left == "{"
+                tail = right if kind == "+" else Call("neg", (right,))
+                left = Call("setminus", (left, right)) if without else Call("add", (left, tail))
         if self.kind() == ":" and not self.bars:
             parts = [left]
             while self.accept(":"):
@@ -255,7 +258,7 @@ class Parser:
                     base = primed(base)
                     self.at += 1
                     continue
-                base = Call("pow", (base, self.argument()))
+                base = inverse(self, Call("pow", (base, self.argument())))
             elif kind == "*" and self.kind(1) == "*":
                 self.at += 2
                 base = Call("pow", (base, self.signed_factor()))

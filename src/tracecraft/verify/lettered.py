@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable
 
 from tracecraft.verify.ruling import Ruling, no, unsure, yes
-from tracecraft.verify.words import bare, choice, without_letter
+from tracecraft.verify.words import bare, choice, options, without_letter
 
 __all__ = ["lettered"]
 
 _LEADING = re.compile(
     r"(?:option|choice|answer)?\s*(?:\(([A-Ja-j])\)|(?![AI] [a-z])([A-J])(?:[\s.,:)]|$))"
 )
+_RUN = re.compile(r"[A-J]{2,5}")
 _LETTER = re.compile(r"\(([A-Ja-j])\)")
 
 
@@ -20,6 +21,8 @@ def lettered(a: str, b: str, decided: Callable[[str, str], Ruling]) -> Ruling | 
     letter, rest = without_letter(b)
     if want is not None:
         given = choice(b) or (letter and letter.upper())
+        if given is None and (len(options(b) or ()) > 1 or _RUN.fullmatch(bare(b))):
+            return no("several letters")
         if given is None:
             words = bare(b)
             lead = _LEADING.match(words)

@@ -118,18 +118,28 @@ def _dressed(
             return compare(only, other) if side is left else compare(other, only)
     point_a, point_b = point(a), point(b)
     if point_a is not None and right is not None:
+        right = _coordinates(right)
         values = [v for _, v in right]
         nested = [point(v) for v in values]
         if len(nested) == 1 or any(n is not None and len(n) == len(point_a) for n in nested):
             return no("one of several") if len(nested) > 1 else None
         return in_order(point_a, values, compare, *_unless_named(a, right))
     if point_b is not None and left is not None:
+        left = _coordinates(left)
         return in_order(_plain(left), point_b, compare, *_unless_named(b, left))
     if left is None and right is not None:
         return _one_of(a, right, compare)
     if right is None and left is not None:
         return _one_of(b, left, compare)
     return None
+
+
+def _coordinates(side: list[Labelled]) -> list[Labelled]:
+    """Values named x, y and z in the order of these names."""
+    names = [label.name if isinstance(label, Symbol) else "" for label, _ in side]
+    if len(side) > 1 and sorted(names) == ["x", "y", "z"][: len(side)]:
+        return [pair for _, pair in sorted(zip(names, side, strict=True), key=lambda p: p[0])]
+    return side
 
 
 def _unless_named(point_: Node, side: list[Labelled]) -> tuple[str, ...]:

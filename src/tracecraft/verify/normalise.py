@@ -83,6 +83,7 @@ _ALIASES = [
         (rf"\\(?:degrees|textdegree){_END}", r"\\degree "),
         (rf"\\(?:colon|ratio){_END}", ":"),
         (r"\\!", ""),
+        (r"\\(?:text|mathrm)\s*\{\s*([0-9A-F]+)\s*\}(?=[0-9A-F]*\s*_)", r"\1"),
     )
 ]
 _ALIASED = re.compile("|".join(pattern.pattern for pattern, _ in _ALIASES))

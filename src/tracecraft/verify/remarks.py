@@ -2,6 +2,8 @@
 
 import re
 
+from tracecraft.verify.phrases import phrased
+
 __all__ = ["repaired", "without_remarks"]
 
 _CONTROLS = [
@@ -63,7 +65,7 @@ def without_remarks(text: str) -> str:
         text = _REMARK.sub("", text)
     if "[" in text or "]" in text:
         text = _OUTWARD.sub(_inward, text)
-    return _OUT_OF.sub(r"\\frac{\1}{\2}", text).strip()
+    return phrased(_OUT_OF.sub(r"\\frac{\1}{\2}", text).strip())
 
 
 def _inward(match: re.Match[str]) -> str:

@@ -63,11 +63,12 @@ def _percent(a: Node, b: Node) -> Ruling:
     bare = _plain(left or a, right or b)
     if bare.holds:
         return bare.flagged("percent")
-    if same(a, b):
+    whole = _plain(a, b)
+    if whole.holds:
         # 5000% is 50, but whoever writes it for 50 has most likely taken a percentage twice
         number = precise(b if left is not None else a)
         small = number is not None and abs(number) < _LARGEST_SHARE
-        return yes("percent") if small else unsure("percent")
+        return yes("percent", *whole.flags) if small else unsure("percent")
     return bare
 
 

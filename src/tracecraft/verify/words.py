@@ -34,9 +34,18 @@ _CLOCK = re.compile(
     re.IGNORECASE,
 )
 _PART = re.compile(r"(?:^|(?<=[\s,;.]))\(?([a-e1-5]|i{1,3}|iv)\)\s*")
+_SPACE = re.compile(r"\\(?:quad|qquad)\b|\\\\")
+_QUADRANT = re.compile(r"\b(?:quadrant (\w+)|(\w+) quadrant)\b")
+_QUARTERS = {"i": "1", "ii": "2", "iii": "3", "iv": "4"}
 _ORDERS = ("abcde", "12345", ("i", "ii", "iii", "iv"))
 _SAME = {
     "true": "yes", "correct": "yes", "false": "no", "incorrect": "no", "wrong": "no",
+    "there no solutions": "none", "there no solution": "none", "there no real solutions": "none",
+    "no solution exists": "none", "no solutions exist": "none", "no real roots": "none",
+    "no such number exists": "none", "no roots": "none", "there none": "none", "nothing": "none",
+    "limit does not exist": "undefined", "not defined": "undefined", "not exist": "undefined",
+    "infinitely many": "infinitely many", "there infinitely many solutions": "infinitely many",
+    "infinite solutions": "infinitely many", "infinite number of solutions": "infinitely many",
     "no solution": "none", "no solutions": "none", "no real solution": "none", "empty": "none",
     "no real solutions": "none", "empty set": "none", "emptyset": "none", "no such": "none",
     "none exist": "none", "no values": "none", "there are no solutions": "none",
@@ -141,6 +150,7 @@ def clock(text: str) -> tuple[int, int, int, str] | None:
 
 def parts(text: str) -> list[str] | None:
     """`(a) 5 (b) 6` as its parts; None for an answer in one."""
+    text = _SPACE.sub(" ", bare(text))
     marks = list(_PART.finditer(text))
     if len(marks) < 2 or marks[0].start() > 0:
         return None
@@ -160,9 +170,16 @@ def said(text: str) -> str:
     words = re.sub(r"[^\w%+\-/.]+", " ", plain.lower()).replace("_", " ")
     kept = [w.strip(".") for w in words.split() if w.strip(".") not in _FILLER]
     whole = " ".join(w for w in kept if w)
+    if "quadrant" in kept:
+        whole = _QUADRANT.sub(_quarter, whole)
     if any(w in MONTHS for w in kept):
         whole = " ".join(sorted(re.sub(r"(?<=\d)(?:st|nd|rd|th)$", "", w) for w in kept))
     return _SAME.get(whole, whole)
+
+
+def _quarter(match: re.Match[str]) -> str:
+    name = match[1] or match[2]
+    return f"quadrant {_QUARTERS.get(name) or _ORDINALS.get(name, name)}"
 
 
 def digitised(text: str) -> str | None:
