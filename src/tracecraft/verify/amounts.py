@@ -35,6 +35,22 @@ _LEAD = re.compile(
     r")\b)+",
     re.IGNORECASE,
 )
+_SPELT = [
+    (re.compile(r"\$\s*\$"), " "),
+    (re.compile(r"\\mathrm\s*\{\s*[eE]\s*\}\s*\{?\s*([-+]?\d+)\s*\}?"), r"e\1"),
+    (re.compile(r"(?<=[\d)])(\s*(?:\\times|\\cdot|[×x*·⋅])\s*)10\s*-\s*(\d{1,2})(?!\d|\s*\^)"),
+     r"\g<1>10^{-\2}"),
+    (re.compile(r"^([-+]?\d{1,3}),(\d{1,2}|\d{4,})(?=\s*(?:\\times|\\cdot|\\,|[×*·⋅]|[A-Za-zµμ°Ω]))"),
+     r"\1.\2"),
+    *((re.compile(rf"(?<=[\d.])\s*(?:\\text\s*\{{\s*)?{word}\b\s*\}}?", re.IGNORECASE),
+       rf"\\times 10^{{{power}}} ")
+      for word, power in (("thousand", 3), ("million", 6), ("billion", 9), ("trillion", 12))),
+]  # fmt: skip
+"""Powers of ten in words or without a caret, decimal commas, formulas in two pieces."""
+_DOLLARS = re.compile(r"^\s*(?P<sign>[-+]?)\\?\$\s*(?P<rest>[-+]?[\d.][^$]*)$")
+_ROUNDING = re.compile(
+    r"\s*\(\s*(?:rounded|rounding|correct(?:ed)?|accurate|approx\w*|to|up\s*to|nearest)\b[^()]*\)$"
+)
 _SUPER = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _MOST_DIGITS, _MOST_EXPONENT = 300, 400
 
@@ -69,7 +85,13 @@ def amount(text: str) -> Amount | None:
         r"^\\\((.*)\\\)$|^\\\[(.*)\\\]$", lambda m: m.group(1) or m.group(2), plain, flags=re.DOTALL
     )
     plain = re.split(r"=|≈|\\approx|\\simeq|\\doteq|≃", plain)[-1] if _named_value(plain) else plain
+    money = _DOLLARS.match(plain)
+    if money is not None:
+        plain = f"{money.group('sign')}{money.group('rest')} dollar"
     plain = _TEN_IN_ROMAN.sub(r"\1", _LEAD.sub("", plain).strip())
+    for pattern, into in _SPELT:
+        plain = pattern.sub(into, plain)
+    plain = _ROUNDING.sub("", plain)
     match = _VALUE.match(plain)
     if match is None:
         return _fraction(plain)
@@ -136,7 +158,7 @@ def _unit_behind(text: str) -> tuple[bool, Unit | None]:
         r"\d\s*(?:\\times|[×=])|=|\\(?:sqrt|pi|frac\{\\pi|sin|cos|ln|log|exp)\b|[?!<>|]", rest
     ):
         return False, None
-    if re.match(
+    if re.match(r"[a-z']+\s+\d", rest) or re.match(
         r"[+!]|\^(?!\s*\{?\s*\\circ)|-\s*\d|\\(?:pm|ln|log)|(?:and|or|to|x|y|i|pi)\b", rest
     ):
         return False, None

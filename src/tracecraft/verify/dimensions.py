@@ -86,7 +86,7 @@ Btu: 1055.05585262 kg m^2 s^-2 | BTU btu
 kWh: 3.6e6 kg m^2 s^-2 |
 hp: 745.6998715822702 kg m^2 s^-3 | horsepower
 mph: 0.44704 m s^-1 |
-kph: 0.2777777777777778 m s^-1 | kmh
+kph: 0.2777777777777778 m s^-1 | kmh kmph
 mps: 1 m s^-1 |
 fps: 0.3048 m s^-1 |
 knot: 0.5144444444444445 m s^-1 | kn
@@ -186,6 +186,7 @@ _SPELT = [
     (re.compile(r"\\(?:cdot|times|ast|quad|ell)(?![a-zA-Z])|\\[,;:!]|[·⋅×∙•*]"
                 r"|(?<=[a-zA-Z])\.(?=[a-zA-Z])"), " * "),
     (re.compile(r"\\frac\s*\{\s*\{?([^{}]*)\}?\s*\}\s*\{\s*\{?([^{}]*)\}?\s*\}"), r"(\1)/(\2)"),
+    (re.compile(r"\\hat\s*\{[^{}]*(?:\{[^{}]*\})?[^{}]*\}"), " "),
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\\\$"), " dollar "),
     (re.compile(r"[$~]|\\ "), " "),
@@ -201,6 +202,14 @@ _SPELT = [
     (re.compile(r"\belectron[- ]?volts?\b", re.I), "eV"),
     (re.compile(r"\bamperes?\b"), "A"),
 ]  # fmt: skip
+_HEADS = frozenset(
+    {"N", "kN", "mN", "J", "kJ", "MJ", "mJ", "Pa", "kPa", "MPa", "GPa", "W", "kW", "V", "kV", "A",
+     "mA", "T", "C", "kg", "mol", "F", "H", "cal", "kcal", "eV", "L"}
+)  # fmt: skip
+_TAILS = ("mol", "kg", "cm", "mm", "s", "m", "K", "L")
+"""What stands before and behind in products without a space; no element's symbol comes of it."""
+_SPEED = re.compile(r"([kcm]?m)s")
+"""`ms^-1` is a speed, as `m s^-1` is, and no millisecond's inverse."""
 _TOKEN = re.compile(
     r"\s*(?:(?P<name>[A-Za-z%¢]+(?:_[A-Za-z]+)?)\s*(?:\^\s*[({]?\s*(?P<power>[-+]?\d+(?:[./]\d+)?)\s*[)}]?"
     r"|(?P<tail>-?\d)(?![\d.]))?|(?P<sign>[/*()]|\*\*))"
@@ -252,9 +261,22 @@ def _product(text: str) -> Unit | None:
             return None
         name = token.group("name")
         found = _named(name)
+        speed = _SPEED.fullmatch(name)
+        if speed is not None and (token.group("power") or token.group("tail") or "")[:1] == "-":
+            parts, found = (speed.group(1), "s"), None
+        else:
+            parts = _run_together(name) if found is None else ()
         power = Fraction(token.group("power") or token.group("tail") or 1) * depth
         if len(under) == 1:
             under[-1] = 1 if "/" not in text or text.count("/") > 1 else under[-1]
+        if parts:
+            *heads, name = parts
+            for head in heads:
+                size, own = _named(head) or (Fraction(1), {})
+                factor *= _raised(size, Fraction(depth))
+                for base, exponent in own.items():
+                    powers[base] = powers.get(base, Fraction(0)) + exponent * depth
+            found = _named(name)
         if found is None:
             unknown.append(_singular(name))
             found = (Fraction(1), {_singular(name): Fraction(1)})
@@ -281,6 +303,16 @@ def _raised(factor: Fraction, power: Fraction) -> Fraction:
 
 
 @lru_cache(maxsize=1 << 12)
+def _run_together(name: str) -> tuple[str, ...]:
+    """The two units of a product without a space, as `Nm` and `kJmol`; none where it is no such."""
+    for tail in _TAILS:
+        head = name.removesuffix(tail)
+        if head != name and head in _HEADS:
+            return (head, tail)
+    return ()
+
+
+@lru_cache(maxsize=1 << 12)
 def _named(name: str) -> _Entry | None:
     """A unit by its symbol, its symbol with a prefix, or its name in the singular or plural."""
     for table in (_ALONE_SYMBOLS, _SYMBOLS, _ALONE_NAMES, _NAMES):
@@ -290,6 +322,8 @@ def _named(name: str) -> _Entry | None:
         rest = name[len(prefix) :]
         if name.startswith(prefix) and rest in _SYMBOLS and rest not in {"t", "B"} | {"min"}:
             return scale * _SYMBOLS[rest][0], _SYMBOLS[rest][1]
+    if name[0] == "K" and name[1:] in _SYMBOLS and name[1:] not in {"", "mol", "t", "B"}:
+        return 1000 * _SYMBOLS[name[1:]][0], _SYMBOLS[name[1:]][1]
     word = _singular(name.lower())
     for table in (_ALONE_NAMES, _NAMES, _ALONE_SYMBOLS):
         if len(word) > 2 and word in table:

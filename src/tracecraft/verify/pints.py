@@ -44,5 +44,5 @@ def _parsed(name: str) -> Any:
 
 def _kin(a: Unit, b: Unit) -> bool:
     """Whether they share a word, as `dollars per share` and `dollars` do."""
-    words = [set(re.findall(r"[a-z]{2,}", u.name.casefold())) for u in (a, b)]
-    return bool(words[0] & words[1])
+    words = [set(u.unknown) for u in (a, b)]
+    return bool({w.casefold() for w in words[0]} & {w.casefold() for w in words[1]})

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from tracecraft.schema import Verdict
 from tracecraft.verify.amounts import Amount, amount
+from tracecraft.verify.closings import closing_amount
 from tracecraft.verify.decide import decided
 from tracecraft.verify.dimensions import Unit, unit
 from tracecraft.verify.extract import Extract, extracted, reference_answer
@@ -31,6 +32,14 @@ _BEHIND = re.compile(
 
 _SCALED = re.compile(r"(?P<bare>[-+]?[\d.,]+)[\s$]*(?:\\mathrm\s*\{\s*)?10\s*\^")
 """A reference whose power of ten belongs to its unit, as in SciBench: no sign of a product."""
+_DIRECTION = re.compile(
+    r"(?<=[A-Za-z\d})\s])[\s,~$]+(?:\\text\s*\{\s*)?\(?(?:(?:directed|acting|pointing|due)\s+)?"
+    r"(?:(?:vertically|horizontally|radially)\s+)?(?:(?:to|towards?|in)\s+the\s+)?"
+    r"(?P<way>left|right|up|down|north|south|east|west|(?:counter|anti)?-?clockwise|inward|outward"
+    r"|upward|downward|leftward|rightward|northward|southward|eastward|westward)(?:wards?|s)?"
+    r"(?:\s+direction)?\)?\}?\s*\.?$",
+    re.IGNORECASE,
+)
 _LETTERS_BEHIND = re.compile(r"(.*(?:[\d})]|\\pi))\s+([A-Za-z][A-Za-z/^\d {}.-]*)$")
 _TEN_BEHIND = re.compile(r"\$*\s*(?:\\times|\\cdot|[×x])?\s*\$*\s*10\s*\^[^\n.,;]*")
 
@@ -58,7 +67,10 @@ class Quantity(Verifier, use="quantity", version=1):
     def glance(self, problem: Mapping[str, Any], response: str) -> Verdict | Doubt:
         """The verdict where our own tables know the units."""
         reference = _reference(problem)
-        found = extracted(response, loose=self.policy == "lenient")
+        loose = self.policy == "lenient"
+        found = extracted(response, loose=loose)
+        if loose and (found is None or found.method == "tail"):
+            found = closing_amount(response) or found
         if found is None:
             return Verdict("unverifiable", detail="no answer found")
         answer = _with_unit_behind(response, found)
@@ -74,6 +86,9 @@ class Quantity(Verifier, use="quantity", version=1):
 
     def ruled(self, reference: str, answer: str) -> Ruling:
         """The ruling on two final answers."""
+        (reference, wanted), (answer, taken) = _undirected(reference), _undirected(answer)
+        if wanted and taken and wanted != taken:
+            return no("another direction")
         want, given = amount(reference), amount(answer)
         if want is not None and given is not None:
             ruling = measured(want, given, self.tolerance)
@@ -192,6 +207,7 @@ def _rounds(want: Amount, given: Amount, tolerance: float | None) -> bool:
 def _reference(problem: Mapping[str, Any]) -> str:
     answer, measure = reference_answer(str(problem["answer"]).strip()), problem.get("unit")
     if isinstance(measure, str) and measure.strip():
+        measure = "dollar" if measure.strip() in {"$", "\\$"} else measure
         alone = amount(answer)
         if alone is None or alone.unit is None:
             return f"{answer} {measure.strip()}"
@@ -217,6 +233,15 @@ def _with_unit_behind(response: str, found: Extract) -> str:
     return f"{found.answer} {match.group('unit').strip()}"
 
 
+def _undirected(text: str) -> tuple[str, str]:
+    """A quantity without the direction that stands behind it, and the direction."""
+    found = _DIRECTION.search(text)
+    if found is None:
+        return text, ""
+    way = found.group("way").lower().removesuffix("ward").replace("anti", "counter")
+    return text[: found.start()], way.replace("-", "")
+
+
 def _computed(answer: str) -> Amount | None:
     r"""The value of an expression with its unit, as `\frac{\pi}{2} \text{ m}` is one."""
     from tracecraft.verify.evaluate import real
@@ -224,7 +249,8 @@ def _computed(answer: str) -> Amount | None:
     from tracecraft.verify.guards import refused
     from tracecraft.verify.units import split_unit
 
-    plain = normalised(re.split(r"=|\\approx|≈", answer)[-1])
+    bare = answer if "\\$" in answer else answer.replace("$", " ")
+    plain = normalised(re.split(r"=|\\approx|≈", bare)[-1])
     head, name = split_unit(plain)
     behind = _LETTERS_BEHIND.match(plain) if name is None else None
     measure = unit(behind.group(2)) if behind is not None else None

@@ -1,0 +1,56 @@
+r"""The amount that a response ends in, where none is announced: `so it is 0.29 $\mathrm{W}$.`"""
+
+import re
+
+from tracecraft.verify.amounts import amount
+from tracecraft.verify.extract import TAG, Extract
+
+__all__ = ["closing_amount"]
+
+_WINDOW = 1_500
+"""Characters from the end in which a last formula begins."""
+_FORMULA = re.compile(
+    r"(?:\$\$|\\\[|\\begin\{(?:aligned|align\*?|equation\*?|gathered|split)\})(?P<inside>(?:(?!\$\$).)+?)"
+    r"(?:\\end\{(?:aligned|align\*?|equation\*?|gathered|split)\}\s*)*(?:\$\$|\\\])?[\s.,;]*$",
+    re.DOTALL,
+)
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}(?:\{[lcr|]+\})?")
+_EQUALS = re.compile(r"=|≈|\\approx|\\cong|\\simeq|\\doteq")
+_SENTENCE = re.compile(r"[.!?]\s+(?=[A-Z(])")
+_SAYS = re.compile(
+    r"(?:\b(?:is|are|was|be|equals|of|by|about|approximately|roughly|nearly|to)\b|=|≈|\\approx"
+    r"|\\cong|\\simeq)[\s:*]*(?=[-+−$\\(\d.])"
+)
+
+
+def closing_amount(response: str) -> Extract | None:
+    """The value of the last formula or sentence, its unit included; None where it has none."""
+    if TAG.search(response) is not None:
+        return None
+    body = response.rstrip()
+    return _last_formula(body) or _last_sentence(body)
+
+
+def _last_formula(body: str) -> Extract | None:
+    formula = _FORMULA.search(body, max(len(body) - _WINDOW, 0))
+    if formula is None:
+        return None
+    rows = re.split(r"\\\\", _ENVIRONMENT.sub("", formula.group("inside")).replace("&", " "))
+    rows = [row for row in rows if row.strip()]
+    value = _EQUALS.split(rows[-1])[-1].strip(" \n\r.,;") if rows else ""
+    start = body.find(value, formula.start()) if value else -1
+    if start < 0 or amount(value) is None:
+        return None
+    return Extract(value, "tail", start, start + len(value))
+
+
+def _last_sentence(body: str) -> Extract | None:
+    begin = body.rfind("\n") + 1
+    ends = [m.end() for m in _SENTENCE.finditer(body, begin, len(body) - 1)]
+    begin = ends[-1] if ends else begin
+    for said in reversed(list(_SAYS.finditer(body, begin))):
+        value = body[said.end() :].rstrip(" .*")
+        found = amount(value)
+        if found is not None and (found.unit is None or not found.unit.unknown):
+            return Extract(value, "tail", said.end(), said.end() + len(value))
+    return None
