@@ -12,7 +12,6 @@ import pytest
 from labelled import SETS
 
 from tracecraft.verify.bench import Bench
-from tracecraft.verify.math import Math
 
 TABLE = Path(__file__).with_name("labels.tsv")
 
@@ -29,7 +28,8 @@ def test_every_disagreement_with_a_label_is_explained(name: str) -> None:
     rows = list(SETS[name]())
     with Bench(workers=2) as bench:
         verdicts = bench.verdicts(
-            [Math()] * len(rows), [{"answer": r.reference, "response": r.response} for r in rows]
+            [r.judge for r in rows],
+            [{"answer": r.reference, "response": r.response} for r in rows],
         )
     found = {
         row.id: ("right" if row.right else "wrong", verdict.outcome)
