@@ -15,6 +15,12 @@ _FORMULA = re.compile(
     re.DOTALL,
 )
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}(?:\{[lcr|]+\})?")
+_STOP = re.compile(r"\\text\s*\{[\s.,;]*\}\s*$")
+_EXPRESSION = re.compile(
+    r"(?:[\d\s.+*/^(){}!-]|\\(?:[dt]?frac|sqrt|pi|ln|log|exp|left|right|cdot|times))*\d"
+    r"(?:[\d\s.+*/^(){}!-]|\\(?:[dt]?frac|sqrt|pi|ln|log|exp|left|right|cdot|times))*"
+)
+"""Numbers and functions of numbers."""
 _EQUALS = re.compile(r"=|≈|\\approx|\\cong|\\simeq|\\doteq")
 _SENTENCE = re.compile(r"[.!?]\s+(?=[A-Z(])")
 _SAYS = re.compile(
@@ -35,11 +41,13 @@ def _last_formula(body: str) -> Extract | None:
     formula = _FORMULA.search(body, max(len(body) - _WINDOW, 0))
     if formula is None:
         return None
-    rows = re.split(r"\\\\", _ENVIRONMENT.sub("", formula.group("inside")).replace("&", " "))
+    rows = re.split(
+        r"\\\\", _STOP.sub("", _ENVIRONMENT.sub("", formula.group("inside")).replace("&", " "))
+    )
     rows = [row for row in rows if row.strip()]
     value = _EQUALS.split(rows[-1])[-1].strip(" \n\r.,;") if rows else ""
     start = body.find(value, formula.start()) if value else -1
-    if start < 0 or amount(value) is None:
+    if start < 0 or (amount(value) is None and not _EXPRESSION.fullmatch(value)):
         return None
     return Extract(value, "tail", start, start + len(value))
 

@@ -207,7 +207,7 @@ def _rounds(want: Amount, given: Amount, tolerance: float | None) -> bool:
 def _reference(problem: Mapping[str, Any]) -> str:
     answer, measure = reference_answer(str(problem["answer"]).strip()), problem.get("unit")
     if isinstance(measure, str) and measure.strip():
-        measure = "dollar" if measure.strip() in {"$", "\\$"} else measure
+        measure = "dollar" if measure.strip() in {"$", "\\$", "$\\$$"} else measure
         alone = amount(answer)
         if alone is None or alone.unit is None:
             return f"{answer} {measure.strip()}"
