@@ -4,10 +4,13 @@ Each solution is run on fifteen short standard-input tests and its outputs are c
 counted is CPU time, of this process and of all it started (`getrusage`, self and children), so a
 busy machine does not change the ratios; start-up and end of the workers are in it. bubblewrap gets
 the line a hardened harness would use, without a system call filter: what it lacks makes it faster.
+`the program alone` is what it takes in an interpreter that runs already, compiled anew for each
+test: no way of running it in a process of its own can be faster than that.
 
     python benchmarks/sandbox.py [SOLUTIONS]
 """
 
+import io
 import os
 import resource
 import shutil
@@ -67,6 +70,18 @@ def in_ours(program: str, cases: list[tuple[str, str]], solutions: int) -> None:
             judge(sandbox, program, cases)
 
 
+def alone(program: str, cases: list[tuple[str, str]], solutions: int) -> None:
+    stdin, stdout = sys.stdin, sys.stdout
+    try:
+        for _ in range(solutions):
+            for given, wanted in cases:
+                sys.stdin, sys.stdout = io.StringIO(given), io.StringIO()
+                exec(compile(program, "main.py", "exec"), {"__name__": "__main__"})
+                assert compare_text(sys.stdout.getvalue(), wanted).same
+    finally:
+        sys.stdin, sys.stdout = stdin, stdout
+
+
 def seconds_with(workers: int, solutions: int) -> float:
     """Wall time of a fleet, once all of it stands."""
     with Sandbox(workers) as sandbox, ThreadPoolExecutor(workers) as threads:
@@ -113,7 +128,8 @@ def main() -> None:
     if shutil.which("bwrap"):
         ways["bubblewrap"] = in_processes(bubblewrap())
     ways["bare python"] = in_processes([])
-    print(f"{'program':32}{'way':14}{'CPU ms/test':>12}{'solutions/s':>13}{'times':>8}")
+    ways["the program alone"] = alone
+    print(f"{'program':32}{'way':18}{'CPU ms/test':>12}{'solutions/s':>13}{'times':>8}")
     for name, (program, cases) in PROGRAMS.items():
         seconds = {}
         for way, run in ways.items():
@@ -123,7 +139,7 @@ def main() -> None:
             seconds[way] = (spent() - before) / count
         for way, each in seconds.items():
             times = each / seconds["tracecraft"]
-            print(f"{name:32}{way:14}{each / TESTS * 1e3:12.2f}{1 / each:13.1f}{times:8.1f}")
+            print(f"{name:32}{way:18}{each / TESTS * 1e3:12.2f}{1 / each:13.1f}{times:8.1f}")
     print(f"\n{'workers':32}{'wall s':>14}{'solutions/s':>12}")
     cores = len(os.sched_getaffinity(0))
     for workers in sorted({1, cores}):

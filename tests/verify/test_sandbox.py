@@ -98,6 +98,8 @@ def test_a_program_fares_as_under_a_plain_interpreter(
         ("raise SystemExit(3)", 3),
         ("import sys\nsys.exit('no')", 1),
         ("import os\nos._exit(5)", 5),
+        ("import os\nos._exit(70)", 70),
+        ("import os\nos._exit(71)", 71),
         ("1 / 0", 1),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", -11),
         ("import os\nos.abort()", -6),
@@ -200,6 +202,22 @@ def _gone(pid: int) -> bool:
     except OSError:
         return True
     return state == "Z"
+
+
+def test_later_runs_of_a_program_take_its_compiled_form_and_fare_alike(box: Sandbox) -> None:
+    program = (
+        "# coding: latin-1\nimport sys\n"
+        "def f(n):\n    'words'\n    return 'x' * 5000, n, 10 ** 30, (1, 2.5, None)\n"
+        "print(f(input()), f.__doc__, sys._getframe().f_code.co_filename, f.__code__.co_consts)\n"
+        "print(open(__file__).read().count('def'))\n" + "y = [0]\n" * 3000
+    )
+    if box.rung != "namespaces":
+        program = program.replace("open(__file__).read()", "'def'")
+    runs = list(box.stream(Job("script", program.encode()), [b"a"] * 3))
+    assert {(ran.status, ran.stdout) for ran in runs} == {(0, runs[0].stdout)}
+    assert runs[0].stdout.count(b"\n") == 2
+    broken = box.stream(Job("script", b"def ("), [b"", b""], go_on=True)
+    assert [b"SyntaxError" in ran.stderr for ran in broken] == [True, True]
 
 
 def test_descriptors_do_not_pile_up(box: Sandbox) -> None:

@@ -5,9 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-__all__ = ["command"]
+__all__ = ["ENVIRONMENT", "command"]
 
 _HOME = "/tracecraft"
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin", "HOME": "/w", "LANG": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0",
+    "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LD_BIND_NOW": "1",
+}  # fmt: skip
+"""Of a worker. What is bound at its start is not bound again in every process it forks."""
 
 
 def command(argv: list[str], config: dict[str, Any], home: str) -> list[str]:
@@ -36,8 +41,7 @@ def command(argv: list[str], config: dict[str, Any], home: str) -> list[str]:
         line += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     line += ["--dev", "/dev", "--size", str(32 << 20), "--tmpfs", "/w", "--symlink", "/w", "/tmp"]
     line += ["--remount-ro", "/dev", "--remount-ro", "/"]
-    for name in ("PATH=/usr/bin:/bin", "HOME=/w", "LANG=C.UTF-8", "TZ=UTC", "PYTHONHASHSEED=0",
-                 "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1"):  # fmt: skip
-        line += ["--setenv", *name.split("=")]
+    for name, value in ENVIRONMENT.items():
+        line += ["--setenv", name, value]
     argv = [_HOME if a == home else a for a in argv]
     return [*line, "--", *argv, json.dumps({**config, "launched": True})]

@@ -3,13 +3,17 @@
 import _thread
 import atexit
 import builtins
+import contextlib
+import gc
+import linecache
+import marshal
 import os
 import signal
 import sys
 import threading
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from tracecraft.verify.codec import decode, encode
 
@@ -27,14 +31,16 @@ __all__ = [
 ]
 
 CODE, RESULT, SPEC, RPC_IN, RPC_OUT = 3, 4, 5, 6, 7
-"""Descriptors a program's process has beside the standard three, where its job needs them."""
+MADE = RESULT
+"""Descriptors a program's process has beside the standard three, where its job needs them; a
+process that reports no result may have the program as it was compiled by the one before it."""
 
 _MAIN = "/w/main.py"
 
 
 def read_all(descriptor: int) -> bytes:
     """Everything in the file, from its start; closes it."""
-    size, data = os.fstat(descriptor).st_size, b""
+    size, data = os.lseek(descriptor, 0, os.SEEK_END), b""
     while len(data) < size and (block := os.pread(descriptor, size - len(data), len(data))):
         data += block
     os.close(descriptor)
@@ -64,6 +70,80 @@ def add_site_names() -> None:
     sys.orig_argv = [sys.executable, _MAIN]
 
 
+_REHEARSED = b"""
+import sys
+def once(word, *, times=1):
+    return [len(word) for _ in range(times)]
+n = int(input())
+print(sum(map(int, input().split())), once("a", times=2)[-1], f"{n:>3}")
+sys.stdout.write("".join(sorted({"b": 1} | {"a": n})) + chr(10))
+"""
+
+
+def rehearse() -> None:
+    """Run a program a few times over: what an interpreter learns from that, about its code and
+    where things are found, is not to be learnt again by every process forked from it.
+    """
+    kept, path = dict(sys.modules), list(sys.path)
+    standard = [os.dup(descriptor) for descriptor in range(3)]
+    made = _file(b"")
+    for _ in range(TIMES):
+        for descriptor, text in enumerate((b"3\n1 2 3\n", b"", b"")):
+            file = _file(text)
+            os.dup2(file, descriptor)
+            os.close(file)
+        open_streams()
+        load_program(read_all(_file(_REHEARSED)), made=os.dup(made))
+        _flush()
+    os.close(made)
+    for descriptor, saved in enumerate(standard):
+        os.dup2(saved, descriptor)
+        os.close(saved)
+    open_streams()
+    sys.modules.clear()
+    sys.modules.update(kept)
+    sys.path[:], sys.argv[:] = path, [""]
+    linecache.clearcache()
+
+
+def _file(text: bytes) -> int:
+    file = os.memfd_create("tracecraft")
+    os.pwrite(file, text, 0)
+    return file
+
+
+TIMES = 64
+"""Python 3.11 rewrites a function's code after 8 calls, and settles within 53 more."""
+
+
+def _compiled(source: bytes, made: int | None) -> types.CodeType:
+    """The program's code; only the first of several processes compiles it.
+
+    The file that it is kept in is written and closed before anything of the program runs.
+    """
+    if made is None:
+        return _compile(source)
+    try:
+        if kept := os.pread(made, _MOST_MADE, 0):
+            with contextlib.suppress(EOFError, ValueError, TypeError):
+                return cast(types.CodeType, marshal.loads(kept))
+        code = _compile(source)
+        with contextlib.suppress(ValueError, MemoryError, OSError):
+            if len(kept := marshal.dumps(code)) < _MOST_MADE:
+                os.pwrite(made, kept, 0)
+        return code
+    finally:
+        os.close(made)
+
+
+_MOST_MADE = 1 << 20
+"""Bytes."""
+
+
+def _compile(source: bytes) -> types.CodeType:
+    return compile(source, _MAIN, "exec", dont_inherit=True)
+
+
 def load_program(
     source: bytes,
     name: str = "__main__",
@@ -71,6 +151,7 @@ def load_program(
     *,
     prelude: bool = False,
     more: Mapping[str, Any] | None = None,
+    made: int | None = None,
 ) -> types.ModuleType:
     """A module in which the program has run.
 
@@ -81,6 +162,7 @@ def load_program(
         prelude: names that graders of function problems import for a program are there, unless
             the program gives them a meaning of its own.
         more: further names that are there.
+        made: a file that its compiled form is in, or is to be in.
     """
     module = types.ModuleType(name)
     module.__file__ = _MAIN
@@ -90,7 +172,9 @@ def load_program(
     sys.modules[name] = module
     sys.argv = [_MAIN, *(argv or [])]
     sys.path.insert(0, "/w")
-    exec(compile(source, _MAIN, "exec", dont_inherit=True), module.__dict__)
+    cache: dict[str, Any] = linecache.cache
+    cache[_MAIN] = (lambda: source.decode(errors="replace"),)  # there is no such file
+    exec(_compiled(source, made), module.__dict__)
     return module
 
 
@@ -111,37 +195,59 @@ def usual_names() -> dict[str, Any]:
     return names
 
 
-def finish(code: int) -> NoReturn:
-    """Leave as an interpreter would: threads joined, exit handlers run, streams flushed."""
+def finish(code: int, *, ends: bool = False) -> NoReturn:
+    """Leave as an interpreter would: threads joined, exit handlers run, streams flushed.
+
+    Args:
+        code: minus a signal's number where that signal ends the process.
+        ends: what the main module holds ends too.
+    """
     try:
         if _thread._count():
             threading._shutdown()  # type: ignore[attr-defined]
         if atexit._ncallbacks():
             atexit._run_exitfuncs()
-        sys.stdout.flush()
+        _flush()
+        if ends:
+            sys.modules.pop("__main__", None)
+            gc.collect()
+            _flush()
     except BaseException:  # the program's own handlers; what they raise is the program's failure
         code = code or 1
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def _flush() -> None:
     try:
-        sys.stderr.flush()
+        sys.stdout.flush()
     finally:
-        os._exit(code)
+        sys.stderr.flush()
 
 
-def guarded(body: Callable[[], None]) -> NoReturn:
-    """Run `body`; the exit code is what the interpreter would give."""
+def guarded(body: Callable[[], None], *, ends: bool = False) -> NoReturn:
+    """Run `body`; the exit code is what the interpreter would give.
+
+    Args:
+        body: what runs the program.
+        ends: the program may see its objects end with the interpreter.
+    """
+    code = 0
     try:
         body()
     except SystemExit as leaving:
-        finish(_exit_code(leaving.code))
-    except BaseException:  # the boundary to the program
+        code = _exit_code(leaving.code)
+    except BaseException as error:  # the boundary to the program
         import traceback
 
+        code = -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
         try:
             traceback.print_exc()
         except BaseException:  # out of memory while saying so
             os.write(2, b"MemoryError\n")
-        finish(1)
-    finish(0)
+    finish(code, ends=ends)
 
 
 def _exit_code(code: object) -> int:
@@ -158,9 +264,14 @@ def script(request: Mapping[str, Any]) -> NoReturn:
     source = read_all(CODE)
 
     def body() -> None:
-        load_program(source, argv=request["argv"], prelude=request["prelude"])
+        load_program(
+            source,
+            argv=request["argv"],
+            prelude=request["prelude"],
+            made=MADE if "made" in request["fds"] else None,
+        )
 
-    guarded(body)
+    guarded(body, ends=b"__del__" in source or b"yield" in source)
 
 
 def calls(request: Mapping[str, Any]) -> NoReturn:

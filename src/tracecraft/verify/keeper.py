@@ -3,6 +3,7 @@
 import array
 import json
 import os
+import re
 import select
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tracecraft.verify import bwrap
+from tracecraft.verify.ended import INLINE, Ended
 
 __all__ = ["Broken", "Job", "Limits", "Ran", "Worker"]
 
@@ -150,6 +152,7 @@ class Worker:
         self.owner, self.rung = os.getpid(), rung
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._complaints = memory_file()
+        self._heard = bytearray(1 << 18)
         uid = FIRST_UID + slot if os.geteuid() == 0 else None
         config = {
             "walls": rung,
@@ -169,8 +172,7 @@ class Worker:
         try:
             self._process = subprocess.Popen(
                 [*argv, json.dumps(config)],
-                env={"PATH": "/usr/bin:/bin", "HOME": "/w", "LANG": "C.UTF-8", "TZ": "UTC",
-                     "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                env=bwrap.ENVIRONMENT,
                 pass_fds=(theirs.fileno(),), cwd="/", start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._complaints,
             )  # fmt: skip
@@ -186,22 +188,24 @@ class Worker:
             self.close()
             raise
 
-    def _receive(self, seconds: float) -> dict[str, Any]:
+    def _receive(self, seconds: float) -> tuple[Ended, int, bytes] | None:
+        """How a run ended, its bytes of output, what is told along; None for any other message."""
         if not select.select([self._sock], [], [], seconds)[0]:
             raise Broken("the worker does not answer")
         try:
-            message = self._sock.recv(1 << 18)
+            size = self._sock.recv_into(self._heard)
         except OSError:
-            message = b""
-        if not message:
+            size = 0
+        if not size:
             said = _content(self._complaints, 1 << 16)[-300:].decode(errors="replace").strip()
             raise Broken(f"the worker is gone: {said}" if said else "the worker is gone")
-        head, _, more = message.partition(b"\n")
-        answer: dict[str, Any] = json.loads(head)
-        answer["more"] = more
-        if "broken" in answer:
-            raise Broken(answer["broken"])
-        return answer
+        message = memoryview(self._heard)[:size]
+        ended = Ended.read(message)
+        if ended is None:
+            answer = json.loads(bytes(message))
+            if "broken" in answer:
+                raise Broken(answer["broken"])
+        return ended
 
     def start(self, job: Job) -> "Running":
         """Begin a run; `finish` of what is returned must be called."""
@@ -227,10 +231,11 @@ class Worker:
             Broken: the sandbox failed; the worker must be closed.
         """
         files = [memory_file(job.code), memory_file(b"".join(inputs))]
-        request = {
+        request: dict[str, Any] = {
             **_common(job),
             "fds": {
-                name: index for index, name in enumerate(("stdin", "stdout", "stderr", "code"))
+                name: index
+                for index, name in enumerate(("stdin", "stdout", "stderr", "code", "made"))
             },
             "inputs": [*map(len, inputs)],
             "go_on": go_on,
@@ -240,26 +245,21 @@ class Worker:
         finally:
             for handle in files:
                 os.close(handle)
-        ended = False
         try:
-            while not ended:
-                answer = self._receive(job.limits.wall + _GRACE)
-                ended = "end" in answer
-                if not ended:
-                    yield self._streamed(answer, job.limits.output)
+            while (answer := self._receive(job.limits.wall + _GRACE)) is not None:
+                yield self._streamed(*answer, job.limits.output)
         except GeneratorExit:
             self._send({"stop": True}, [])
-            while "end" not in (answer := self._receive(job.limits.wall + _GRACE)):
-                self._streamed(answer, 0)
+            while (answer := self._receive(job.limits.wall + _GRACE)) is not None:
+                self._streamed(*answer, 0)
 
-    def _streamed(self, answer: dict[str, Any], limit: int) -> Ran:
+    def _streamed(self, ended: Ended, out: int, more: bytes, limit: int) -> Ran:
         """A run's answer with its output, which is in it or in a file that follows it."""
-        size, more = answer["out"], answer["more"]
-        if len(more) >= size and size <= _INLINE:
-            return _ran(answer, more[:size], more[size:])
+        if out <= INLINE:
+            return _ran(ended, more[:out], more[out:])
         _, handles, _, _ = socket.recv_fds(self._sock, 16, 1)
         try:
-            return _ran(answer, _content(handles[0], limit), more)
+            return _ran(ended, _content(handles[0], limit), more)
         finally:
             for handle in handles:
                 os.close(handle)
@@ -330,11 +330,13 @@ class Running:
         limit = self.job.limits.output
         try:
             answer = self.worker._receive(self.job.limits.wall + _GRACE)
+            if answer is None:
+                raise Broken("the worker answers something else")
             read = {n: _content(self._files[i], limit) for n, i in self._index.items() if i != 0}
             files = {n: _content(h, limit) for n, h in self._brought.items()}
         finally:
             self.abandon()
-        return _ran(answer, read["stdout"], read["stderr"], read.get("result", b""), files)
+        return _ran(answer[0], read["stdout"], read["stderr"], read.get("result", b""), files)
 
     def abandon(self) -> None:
         """Let go of its files, whatever became of it."""
@@ -354,32 +356,28 @@ def _common(job: Job) -> dict[str, Any]:
         "limits": _limits(job.limits),
         "prelude": job.prelude,
         "argv": job.argv,
+        "own": job.mode not in ("binary", "command") and _OWN_TEXT.search(job.code) is not None,
+        "put": [],
+        "collect": [],
     }
 
 
+_OWN_TEXT = re.compile(rb"__file__|\bargv\b|main\.py|sourcefile|co_filename|(?:import|from) main\b")
+"""Words without which a program does not open the file that it is in."""
+
+
 def _ran(
-    answer: dict[str, Any],
+    ended: Ended,
     stdout: bytes,
     stderr: bytes,
     result: bytes = b"",
     files: dict[str, bytes] | None = None,
 ) -> Ran:
-    return Ran(
-        os.waitstatus_to_exitcode(answer["status"]),
-        stdout,
-        stderr,
-        result,
-        files or {},
-        answer["cpu"],
-        answer["wall"],
-        answer["memory"],
-        answer["late"],
-    )
+    status = os.waitstatus_to_exitcode(ended.status)
+    return Ran(status, stdout, stderr, result, files or {}, *ended[1:])
 
 
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/w", "TMPDIR": "/w", "LANG": "C.UTF-8"}
-_INLINE = 1 << 16
-"""As the zygote has it."""
 _REPORTING = ("calls", "serve", "tests")
 
 

@@ -2,8 +2,9 @@
 
 import ctypes
 import os
+import signal
 import struct
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +12,36 @@ from tracecraft.verify.syscalls import NR
 
 __all__ = [
     "MS_BIND",
+    "MS_NOATIME",
     "MS_NODEV",
     "MS_NOSUID",
     "MS_PRIVATE",
     "MS_RDONLY",
     "MS_REC",
     "MS_REMOUNT",
-    "Prepared",
-    "PreparedFilter",
+    "UNBOUNDED",
+    "FilterProgram",
+    "Step",
     "fork",
+    "kill_all",
     "landlock",
     "landlock_version",
     "mount",
+    "no_capabilities",
     "pivot_root",
     "prctl",
-    "prepared_drop",
-    "prepared_prctl",
     "readonly",
+    "reap",
+    "take",
     "unmount",
     "unshare",
 ]
 
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT = 1, 2, 4, 32
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_NOATIME = 1, 2, 4, 32, 1024
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 _MNT_DETACH = 2
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -44,6 +49,9 @@ CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 _fork = ctypes.PyDLL(None).fork
+_raw = ctypes.PyDLL(None).syscall
+UNBOUNDED = (1 << 64) - 1
+"""RLIM_INFINITY."""
 
 
 def _checked(result: int, what: str) -> int:
@@ -60,29 +68,25 @@ def _syscall(name: str, *args: object) -> int:
     return _checked(_libc.syscall(ctypes.c_long(NR[name]), *wrapped), name)
 
 
-class Prepared:
-    """A call whose arguments are converted already.
+Step = tuple[Any, ...]
+"""A system call: its number, and arguments that are small numbers or bytes."""
 
-    A forked process pays for every page that it is the first to write to, and converting
-    arguments writes to many.
+
+def take(steps: Iterable[Step], raw: Any = _raw) -> None:
+    """Make system calls that were written down beforehand.
+
+    Raises:
+        OSError: one of them is refused.
     """
-
-    def __init__(self, function: Callable[..., int], what: str, *arguments: Any) -> None:
-        self._function, self._what, self._arguments = function, what, arguments
-
-    def __call__(self) -> int:
-        return _checked(self._function(*self._arguments), self._what)
-
-
-def prepared_prctl(option: int, *args: int) -> Prepared:
-    """`prctl(2)`, to be called later."""
-    padded = [ctypes.c_ulong(a) for a in (*args, 0, 0, 0, 0)][:4]
-    return Prepared(_libc.prctl, f"prctl {option}", ctypes.c_int(option), *padded)
+    for step in steps:
+        if raw(*step) == -1:
+            _checked(_libc.syscall(*step), f"system call {step[0]}")
 
 
 def prctl(option: int, *args: int) -> int:
     """`prctl(2)`."""
-    return prepared_prctl(option, *args)()
+    padded = [ctypes.c_ulong(a) for a in (*args, 0, 0, 0, 0)][:4]
+    return _checked(_libc.prctl(ctypes.c_int(option), *padded), f"prctl {option}")
 
 
 def fork() -> int:
@@ -92,6 +96,26 @@ def fork() -> int:
     of what a fork takes.
     """
     return _checked(_fork(), "fork")
+
+
+_status, _usage = ctypes.c_int(), (ctypes.c_long * 18)()
+_wait4, _kill = ctypes.PyDLL(None).wait4, ctypes.PyDLL(None).kill
+
+
+def reap(child: int) -> tuple[int, float, int]:
+    """How the child ended, as `wait4(2)` gives it; its CPU seconds; the most bytes it had."""
+    if _wait4(child, ctypes.byref(_status), 0, _usage) != child:
+        raise OSError(10, f"no child {child}")
+    seconds, micro = _usage[0] + _usage[2], _usage[1] + _usage[3]
+    return _status.value, seconds + micro / 1e6, _usage[4] * 1024
+
+
+def kill_all() -> bool:
+    """End every process that this one may signal, itself left out; tells whether there was any.
+
+    Only for process 1 of a process namespace: outside, that is everybody.
+    """
+    return os.getpid() == 1 and bool(_kill(-1, signal.SIGKILL) == 0)
 
 
 def unshare(flags: int) -> None:
@@ -111,9 +135,10 @@ def unmount(target: Path) -> None:
     _checked(_libc.umount2(bytes(target), _MNT_DETACH), f"umount {target}")
 
 
-def readonly(target: Path) -> None:
-    """Make a mount and all below it read-only, without devices and set-uid."""
-    attributes = struct.pack("QQQQ", 1 | 2 | 4, 0, 0, 0)  # RDONLY NOSUID NODEV of mount_setattr(2)
+def readonly(target: Path, *, devices: bool = False) -> None:
+    """Make a mount and all below it read-only, without set-uid and, unless wanted, devices."""
+    wanted = 1 | 2 | (0 if devices else 4)  # RDONLY NOSUID NODEV of mount_setattr(2)
+    attributes = struct.pack("QQQQ", wanted, 0, 0, 0)
     at_fdcwd, at_recursive = -100, 0x8000
     _syscall("mount_setattr", at_fdcwd, bytes(target), at_recursive, attributes, len(attributes))
 
@@ -123,35 +148,30 @@ def pivot_root(new: Path, old: Path) -> None:
     _syscall("pivot_root", bytes(new), bytes(old))
 
 
-def prepared_drop() -> Prepared:
-    """Give up every capability of the process that calls it, for good."""
+def no_capabilities() -> Step:
+    """Gives up every capability of the process that takes it, for good."""
     header = struct.pack("Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3
-    return Prepared(_libc.syscall, "capset", ctypes.c_long(NR["capset"]), header, bytes(24))
+    return (NR["capset"], header, bytes(24))
 
 
-class PreparedFilter:
-    """A seccomp filter made of `struct sock_filter`s, to be installed later.
+class FilterProgram:
+    """A seccomp filter made of `struct sock_filter`s.
 
     Args:
         program: the filter.
-        own: four bytes in it that stand for the number of the process that installs it.
+        own: a number in it that stands for that of the process that installs it.
     """
 
-    def __init__(self, program: bytes, own: bytes) -> None:
-        self._places = [i for i in range(len(program)) if program.startswith(own, i)]
+    def __init__(self, program: bytes, own: int) -> None:
         self._program = bytearray(program)
+        self.words = memoryview(self._program).cast("I")
+        """The filter; an instruction is two of them, the second its operand."""
+        self.places = tuple(i for i, word in enumerate(self.words) if word == own)
+        """Where the number of the process that takes the step must be put before."""
         self._held = (ctypes.c_char * len(program)).from_buffer(self._program)
         fprog = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(self._held))
-        filtered = 1  # SECCOMP_SET_MODE_FILTER
-        words = (ctypes.c_long(word) for word in (NR["seccomp"], filtered, 0))
-        self._call = Prepared(_libc.syscall, "seccomp", *words, fprog)
-
-    def install(self) -> None:
-        """Filter this process's calls from here on; needs no_new_privs."""
-        own = os.getpid().to_bytes(4, "little")
-        for place in self._places:
-            self._program[place : place + 4] = own
-        self._call()
+        self.step: Step = (NR["seccomp"], 1, 0, fprog)
+        """Installs it (SECCOMP_SET_MODE_FILTER); needs no_new_privs."""
 
 
 _READ = (1 << 0) | (1 << 2) | (1 << 3)  # EXECUTE READ_FILE READ_DIR of linux/landlock.h

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterable
 
-from tracecraft.verify.kernel import PreparedFilter
+from tracecraft.verify.kernel import FilterProgram
 from tracecraft.verify.syscalls import (
     AUDIT_ARCH,
     CHECKED,
@@ -14,7 +14,7 @@ from tracecraft.verify.syscalls import (
     SPAWN,
 )
 
-__all__ = ["Filter"]
+__all__ = ["filtering"]
 
 # linux/bpf_common.h, linux/seccomp.h, linux/sched.h
 _LOAD, _JUMP, _JEQ, _JGE, _JSET, _RET = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
@@ -61,24 +61,19 @@ def _clone(*, processes: bool) -> _Code:
     return code
 
 
-class Filter:
-    """An assembled filter, ready to be installed by any number of forked processes.
+def filtering(*, paths: bool, launch: bool = False, spawn: bool = False) -> FilterProgram:
+    """A filter, ready to be installed by any number of forked processes.
+
+    A process that installs it is the only one that it may signal from there on.
 
     Args:
         paths: may rename, remove and change modes of files.
         launch: may exec.
         spawn: may also create processes and signal them.
     """
-
-    def __init__(self, *, paths: bool, launch: bool = False, spawn: bool = False) -> None:
-        if not AUDIT_ARCH:
-            raise OSError(_ENOSYS, "no system call table for this machine")
-        program = _assemble(paths=paths, launch=launch, spawn=spawn)
-        self._prepared = PreparedFilter(program, struct.pack("<I", _PID))
-
-    def install(self) -> None:
-        """Filter the calls of this process, the only one that it may signal from here on."""
-        self._prepared.install()
+    if not AUDIT_ARCH:
+        raise OSError(_ENOSYS, "no system call table for this machine")
+    return FilterProgram(_assemble(paths=paths, launch=launch, spawn=spawn), _PID)
 
 
 def _assemble(*, paths: bool, launch: bool, spawn: bool) -> bytes:

@@ -8,6 +8,7 @@ import platform
 
 __all__ = [
     "AUDIT_ARCH",
+    "CALLS",
     "CHECKED",
     "COMPUTE",
     "LAUNCH",
@@ -100,3 +101,5 @@ REFUSED_AS_UNKNOWN = _numbers(_UNKNOWN)
 """Calls answered with ENOSYS, so that the C library falls back to an older one."""
 NR = _numbers(_SETUP)
 """Numbers the sandbox itself calls while it builds the walls."""
+CALLS = COMPUTE | CHECKED | SPAWN | NR
+"""All that a process may have to call before it is walled in."""

@@ -6,10 +6,20 @@ from pathlib import Path
 
 from tracecraft.verify import kernel
 
-__all__ = ["WORK", "become", "enter_namespaces", "fresh_work", "library_roots", "tighten"]
+__all__ = [
+    "WORK",
+    "become",
+    "bounds",
+    "enter_namespaces",
+    "fresh_work",
+    "library_roots",
+    "never",
+    "state_of_work",
+]
 
 WORK = Path("/w")
 """The one folder a program may write to."""
+_WORK = str(WORK)
 
 _SYSTEM = ("usr", "lib", "lib64", "lib32", "libx32", "bin", "sbin")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
@@ -133,6 +143,7 @@ def _devices(new: Path) -> None:
         target = new / "dev" / name
         target.touch()
         kernel.mount(f"/dev/{name}", target, flags=kernel.MS_BIND)
+        kernel.readonly(target, devices=True)  # its times are not written either
     # without /proc the usual link has nowhere to lead; the runner puts the input there
     (new / "dev/stdin").symlink_to(WORK / ".stdin")
 
@@ -152,30 +163,45 @@ def _bind(source: Path, target: Path) -> None:
     kernel.readonly(target)
 
 
-def fresh_work(size: int, files: int) -> None:
-    """An empty work folder of its own; the one before is gone."""
+def fresh_work(size: int, files: int) -> tuple[int, ...]:
+    """An empty work folder of its own; the one before is gone. Returns its `state_of_work`."""
     data = f"size={size},nr_inodes={files},mode=700"
-    kernel.mount("tmpfs", WORK, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, data)
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOATIME
+    kernel.mount("tmpfs", WORK, "tmpfs", flags, data)
+    return state_of_work()
 
 
-def tighten(limits: dict[str, int], *, processes: int) -> None:
-    """Bound what this process may take; none of it can be raised again."""
+def state_of_work() -> tuple[int, ...]:
+    """The same as before where nothing was made, removed, renamed or changed in the work folder.
+
+    Whatever is done to a folder changes the time of its last change, which nobody can set; where
+    that was within the same tick of the clock, its size tells of what is left in it.
+    """
+    s = os.stat(_WORK)  # noqa: PTH116
+    return (s.st_mode, s.st_nlink, s.st_size, s.st_atime_ns, s.st_mtime_ns, s.st_ctime_ns)
+
+
+def never() -> None:
+    """What no program has any of: core files, locked memory, message queues."""
+    for which in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
+        resource.setrlimit(which, (0, 0))
+
+
+def bounds(limits: dict[str, int], *, processes: int) -> dict[int, tuple[int, int]]:
+    """What a program may take, by the resource's number: first limit and last."""
     cpu = limits["cpu"]
-    bounds = {
-        resource.RLIMIT_CPU: (cpu, cpu + 1),
+    same = {
         resource.RLIMIT_AS: limits["memory"],
         resource.RLIMIT_FSIZE: limits["output"],
         resource.RLIMIT_NOFILE: limits["open_files"],
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_MEMLOCK: 0,
-        resource.RLIMIT_MSGQUEUE: 0,
     }
     if processes:
-        bounds[resource.RLIMIT_NPROC] = processes
+        same[resource.RLIMIT_NPROC] = processes
+    found = {which: (bound, bound) for which, bound in same.items()}
+    found[resource.RLIMIT_CPU] = (cpu, cpu + 1)
     if limits["stack"]:
         # a program may ask for more, as many do; its address space bounds its stack anyhow
         most = resource.getrlimit(resource.RLIMIT_STACK)[1]
         soft = limits["stack"] if most == resource.RLIM_INFINITY else min(limits["stack"], most)
-        bounds[resource.RLIMIT_STACK] = (soft, most)
-    for which, bound in bounds.items():
-        resource.setrlimit(which, bound if isinstance(bound, tuple) else (bound, bound))
+        found[resource.RLIMIT_STACK] = (soft, most)
+    return found

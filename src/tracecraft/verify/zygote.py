@@ -13,9 +13,9 @@ import fcntl
 import gc
 import importlib
 import json
+import mmap
 import os
 import random
-import resource
 import select
 import signal
 import socket
@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tracecraft.verify import driver, kernel, served, walls
-from tracecraft.verify.seccomp import Filter
+from tracecraft.verify.enclose import FIRST_FREE, Enclosure, become, collect, emptied, rehearse
+from tracecraft.verify.ended import INLINE, SHOWN, Ended
 
 __all__ = ["main", "served"]
 
@@ -37,25 +38,6 @@ select signal socket statistics string struct sys textwrap threading time token 
 types typing unicodedata warnings weakref
 """
 """What programs import: loaded once, before the walls stand, and free for each of them."""
-
-_WORK = str(walls.WORK)
-_INLINE = 1 << 16
-"""Bytes of output that are told with the answer; more is handed over as a file."""
-_SHOWN = 1 << 12
-"""Bytes of the end of what it said on standard error that are told with the answer."""
-_DIE_WITH_ZYGOTE = kernel.prepared_prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-_NO_NEW_PRIVILEGES = kernel.prepared_prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-_NOT_DUMPABLE = kernel.prepared_prctl(kernel.PR_SET_DUMPABLE, 0)
-_NO_CAPABILITIES = kernel.prepared_drop()
-_ORDER = {
-    name: place
-    for place, name in enumerate(
-        ("stdin", "stdout", "stderr", "code", "result", "spec", "rpc_in", "rpc_out")
-    )
-}
-"""The descriptors of a program."""
-_FREE = 16
-"""Lower descriptors are taken in the zygote, so that no other is in the way of a program's."""
 
 
 class Zygote:
@@ -74,21 +56,26 @@ class Zygote:
         if walls_kind != "landlock" and os.getpid() != 1:
             # it ends leftovers with kill(-1), which outside a process namespace is everybody
             raise OSError(1, "a zygote must be process 1 of a namespace of its own")
-        self.keeper, self.keeper_process = keeper, keeper_process
-        self.kind, self.readable = walls_kind, readable
-        private = walls_kind == "namespaces"
-        self.filters = {
-            "script": Filter(paths=private),
-            "binary": Filter(paths=private, launch=True),
-            "command": Filter(paths=True, spawn=True),
-        }
-        self.work: tuple[int, int] | None = None
-        """Size and files of the work folder that is mounted."""
+        self.keeper, self.kind = keeper, walls_kind
+        self.enclosure = Enclosure(walls_kind, readable)
+        self.entered = mmap.mmap(-1, mmap.PAGESIZE)
+        """Shared with a child until it becomes a program: whether it has taken all its steps, or
+        which it could not take."""
+        self.asked, self.waiting = select.poll(), select.poll()
+        for polled in (self.asked, self.waiting):
+            polled.register(keeper_process, select.POLLIN)
+        self.asked.register(keeper.fileno(), select.POLLIN)
+        self.size: tuple[int, int] | None = None
+        """Bytes and files of the work folder that is mounted."""
+        self.untouched: tuple[int, ...] = ()
+        walls.never()
+        os.umask(0o077)
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 
     def serve(self) -> None:
         """Answer requests until the keeper is gone."""
         while True:
-            select.select([self.keeper.fileno(), self.keeper_process], [], [])
+            self.asked.poll()
             message, ancillary, _, _ = self.keeper.recvmsg(1 << 16, socket.CMSG_SPACE(4 * 64))
             if not message:
                 return
@@ -103,26 +90,31 @@ class Zygote:
                 for descriptor in descriptors:
                     os.close(descriptor)
 
-    def _say(self, answer: dict[str, Any], more: bytes = b"") -> None:
-        self.keeper.send(json.dumps(answer).encode() + b"\n" + more)
+    def _say(self, answer: dict[str, Any]) -> None:
+        self.keeper.send(json.dumps(answer).encode())
 
     def _serve(self, request: dict[str, Any], descriptors: list[int]) -> None:
         if request.get("stop"):
             return  # what it would stop has ended
         if "inputs" not in request:
-            self._say(self.run(request, descriptors))
+            self.keeper.send(self.run(request, descriptors).message())
             return
         code, inputs = descriptors
-        start = 0
-        for size in request["inputs"]:
-            if select.select([self.keeper.fileno()], [], [], 0)[0]:
-                break
-            if not self._one_of_many(request, code, (inputs, start, size)):
-                break
-            start += size
+        start, made = 0, os.memfd_create("tracecraft")
+        try:
+            for size in request["inputs"]:
+                if self.asked.poll(0):
+                    break
+                if not self._one_of_many(request, [code, made], (inputs, start, size)):
+                    break
+                start += size
+        finally:
+            os.close(made)
         self._say({"end": True})
 
-    def _one_of_many(self, request: dict[str, Any], code: int, given: tuple[int, int, int]) -> bool:
+    def _one_of_many(
+        self, request: dict[str, Any], program: list[int], given: tuple[int, int, int]
+    ) -> bool:
         """Run a program on one of several inputs; tells whether to go on to the next."""
         files = [os.memfd_create("tracecraft") for _ in range(3)]
         inputs, start, size = given
@@ -130,183 +122,96 @@ class Zygote:
             while size > 0 and (sent := os.sendfile(files[0], inputs, start, size)):
                 start, size = start + sent, size - sent
             os.lseek(files[0], 0, os.SEEK_SET)
-            answer = self.run(request, [*files, code])
-            if "broken" in answer:
-                self._say(answer)
-                return False
-            answer["out"] = os.fstat(files[1]).st_size
-            shown = os.pread(files[2], _SHOWN, max(0, os.fstat(files[2]).st_size - _SHOWN))
-            if answer["out"] <= _INLINE:
-                self._say(answer, os.pread(files[1], _INLINE, 0) + shown)
+            ended = self.run(request, [*files, *program])
+            out = os.lseek(files[1], 0, os.SEEK_END)
+            said = os.lseek(files[2], 0, os.SEEK_END)
+            shown = os.pread(files[2], SHOWN, max(0, said - SHOWN)) if said else b""
+            if out <= INLINE:
+                self.keeper.send(ended.message(os.pread(files[1], INLINE, 0) + shown, out))
             else:
-                self._say(answer, shown)
+                self.keeper.send(ended.message(shown, out))
                 socket.send_fds(self.keeper, [b"out"], [files[1]])
         finally:
             for descriptor in files:
                 os.close(descriptor)
-        well = answer["status"] == 0 and not answer["late"]
+        well = ended.status == 0 and not ended.late
         return well or bool(request["go_on"])
 
-    def run(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
-        """Run one program to its end and say how it ended."""
+    def run(self, request: dict[str, Any], descriptors: list[int]) -> Ended:
+        """Run one program to its end and say how it ended.
+
+        Raises:
+            OSError: it could not be walled in; nothing of it was run.
+        """
         self._prepare_work(request)
-        ready, telling = os.pipe()
+        plan = self.enclosure.plan(request, descriptors)
+        entered = self.entered
+        entered[0] = 0
         started = time.monotonic()
         child = kernel.fork()
         if child == 0:
-            os.close(ready)
-            self._child(request, descriptors, telling)
-        os.close(telling)
-        try:
-            timely, status, used = self._wait(child, request["limits"]["wall"])
-            self._end_others()
-            trouble = os.read(ready, 4096)
-        finally:
-            os.close(ready)
-            self._collect(request, descriptors)
-        if trouble:
-            return {"broken": trouble.decode(errors="replace")}
-        return {
-            "status": status,
-            "cpu": used.ru_utime + used.ru_stime,
-            "wall": time.monotonic() - started,
-            "memory": used.ru_maxrss * 1024,
-            "late": not timely,
-        }
+            try:
+                become(plan)
+                entered[0] = 1
+                entered.close()
+            except BaseException as error:  # nothing of the program has run
+                told = f"{type(error).__name__}: {error}".encode()[: mmap.PAGESIZE - 2]
+                entered[1 : 1 + len(told)] = told
+                os._exit(70)
+            _run(request)
+        ended = self._wait(child, started, request["limits"]["wall"])
+        self._end_others()
+        if self.entered[0] != 1 and not ended.late:
+            why = self.entered[1:].partition(b"\0")[0].decode(errors="replace")
+            self.entered[:] = bytes(mmap.PAGESIZE)
+            raise OSError(5, why or "a process died while it was walled in")
+        if request["collect"]:
+            collect(request, descriptors)
+        return ended
 
     def _prepare_work(self, request: dict[str, Any]) -> None:
         if self.kind == "landlock":
             return
         if self.kind == "bwrap":
-            _emptied(walls.WORK)
+            emptied(walls.WORK)
             return
         limits = request["limits"]
         size = (limits["disk"], limits["files"])
-        untouched = os.stat(_WORK).st_mode == 0o40700 and not os.listdir(_WORK)  # noqa: PTH116, PTH208
-        if self.work != size or not untouched:
-            if self.work is not None:
+        if self.size != size or walls.state_of_work() != self.untouched:
+            if self.size is not None:
                 kernel.unmount(walls.WORK)
-            walls.fresh_work(*size)
-            self.work = size
+            self.untouched = walls.fresh_work(*size)
+            self.size = size
 
-    def _wait(self, child: int, wall: float) -> tuple[bool, int, resource.struct_rusage]:
+    def _wait(self, child: int, started: float, wall: float) -> Ended:
         handle = os.pidfd_open(child)
         try:
-            timely = handle in select.select([handle, self.keeper_process], [], [], wall)[0]
+            self.waiting.register(handle, select.POLLIN)
+            timely = any(which == handle for which, _ in self.waiting.poll(wall * 1000))
+            self.waiting.unregister(handle)
         finally:
             os.close(handle)
         if not timely:
             os.kill(child, signal.SIGKILL)
-        _, status, used = os.wait4(child, 0)
-        return timely, status, used
+        status, cpu, memory = kernel.reap(child)
+        return Ended(status, cpu, time.monotonic() - started, memory, not timely)
 
     def _end_others(self) -> None:
         """As process 1: whatever the program started is killed and reaped."""
-        if self.kind == "landlock" or os.getpid() != 1:
+        if self.kind == "landlock" or not kernel.kill_all():
             return
-        try:
-            os.kill(-1, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
-        except (ProcessLookupError, ChildProcessError):
-            return
-
-    def _collect(self, request: dict[str, Any], descriptors: list[int]) -> None:
-        """Copy the files asked for into the keeper's; links and other oddities are not followed."""
-        for name, index in request.get("collect", []):
-            try:
-                source = os.open(walls.WORK / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            except OSError:
-                continue
-            try:
-                info = os.fstat(source)
-                if info.st_mode & 0o170000 == 0o100000:
-                    left, limit = min(info.st_size, request["limits"]["output"]), 1 << 20
-                    while left > 0 and (block := os.read(source, min(left, limit))):
-                        left -= os.write(descriptors[index], block)
-            finally:
-                os.close(source)
-
-    def _child(self, request: dict[str, Any], descriptors: list[int], telling: int) -> NoReturn:
-        try:
-            self._enclose(request, descriptors, telling)
-        except BaseException as error:  # nothing of the program has run: the sandbox is broken
-            os.write(telling, f"{type(error).__name__}: {error}".encode())
-            os._exit(70)
-        mode = request["mode"]
-        try:
-            if mode == "command":
-                os.execve(request["argv"][0], request["argv"], dict(request["env"]))
-            driver.MODES[mode](request)
-        finally:
-            os._exit(71)
-
-    def _furnish(self, request: dict[str, Any], descriptors: list[int]) -> None:
-        put, collect = request.get("put", []), request.get("collect", [])
-        if self.kind == "landlock":
-            if put or collect:
-                raise OSError(30, "under Landlock a program has no folder for its files")
-            return
-        open_to_all = self.kind == "namespaces" or request["mode"] == "command"
-        if self.kind != "namespaces" and (put or collect or open_to_all):
-            walls.WORK.chmod(0o700)  # a mounted folder is new, and open
-        for name, index in put:
-            _place(walls.WORK / name, descriptors[index])
-        if not open_to_all:
-            for name, _ in collect:
-                (walls.WORK / name).touch()
-            walls.WORK.chmod(0o500)
-
-    def _enclose(self, request: dict[str, Any], descriptors: list[int], telling: int) -> None:
-        _DIE_WITH_ZYGOTE()
-        os.setsid()
-        mode, limits = request["mode"], request["limits"]
-        os.chdir(_WORK if self.kind != "landlock" else "/")
-        self._furnish(request, descriptors)
-        for name, index in request["fds"].items():
-            os.dup2(descriptors[index], _ORDER[name])
-        kept = max(_ORDER[name] for name in request["fds"]) + 1
-        for name, unused in _ORDER.items():
-            if unused < kept and name not in request["fds"]:
-                os.close(unused)
-        os.closerange(kept, telling)
-        os.closerange(telling + 1, _FREE + 256)
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        if mode in ("binary", "command"):
-            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        os.umask(0o077)
-        walls.tighten(limits, processes=limits["processes"] if self.kind != "landlock" else 0)
-        _NO_NEW_PRIVILEGES()
-        if self.kind == "landlock":
-            kernel.landlock(self.readable, [])
-        else:
-            _NO_CAPABILITIES()
-        _NOT_DUMPABLE()
-        self.filters[mode if mode in self.filters else "script"].install()
-        os.close(telling)
 
 
-def _emptied(folder: Path) -> None:
-    """Nobody may write here until somebody has to: its number of files has no bound."""
-    import shutil  # loads much that only this needs
-
-    folder.chmod(0o700)
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-    folder.chmod(0o500)
-
-
-def _place(path: Path, descriptor: int) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700)
-    while block := os.read(descriptor, 1 << 20):
-        os.write(target, block)
-    os.close(target)
-    os.lseek(descriptor, 0, os.SEEK_SET)
+def _run(request: dict[str, Any]) -> NoReturn:
+    try:
+        if request["mode"] == "command":
+            os.execve(request["argv"][0], request["argv"], dict(request["env"]))
+        driver.MODES[request["mode"]](request)
+    finally:
+        os._exit(71)
 
 
 def _preload(packages: list[str]) -> None:
@@ -314,11 +219,13 @@ def _preload(packages: list[str]) -> None:
     for name in [*_PRELOAD.split(), *packages]:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    os.environ.pop("LD_BIND_NOW", None)
     random.seed(0)  # every program draws the same numbers: a verdict can be had again
-    driver.open_streams()
     driver.add_site_names()
+    driver.rehearse()
+    rehearse(driver.TIMES)
     atexit._clear()
-    while (taken := os.open("/dev/null", os.O_RDONLY)) < _FREE:
+    while (taken := os.open("/dev/null", os.O_RDONLY)) < FIRST_FREE:
         pass
     os.close(taken)
     gc.collect()
@@ -380,6 +287,7 @@ def main() -> None:
         keeper = sock.fileno() if config.get("launched") else os.pidfd_open(config["keeper"])
         readable = _enter(config, keeper)
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         inside = config["walls"] != "landlock"
         if config["packages"]:
             places = {str(Path(i if inside else o).parent) for i, o in config["extras"].items()}
