@@ -8,16 +8,19 @@ from tracecraft.verify.marks import SPECIES, Letters, standing
 __all__ = ["called_wrong", "concluded", "denied", "ended", "enumerates", "judged", "lines"]
 
 _SAID = re.compile(
-    r"(?:\b(?:options?|choices?|answers?|statements?|letters?)\s*|选项\s*|^\W*)"
+    r"(?:\b(?:options?|choices?|answers?|statements?|letters?|opción|opção|alternativa|antwort"
+    r"|réponse|respuesta|risposta|resposta|вариант)\s*|(?:选项|विकल्प)\s*|^\W*)"
     r"(?P<open>[(\[*$]*)(?P<letter>[A-J])(?P<shut>[)\]*$.]*)(?:\s*[:,(](?:[^.\n]|\.(?=\d)){0,120}?[,)]?)?\s*"
     r"(?:(?:is|are|seems|must\s+be|would\s+be|appears|as)\b\s*(?:to\s+be\s+|thus\s+|therefore\s+"
     r"|indeed\s+|clearly\s+|likely\s+|the\s+|only\s+|one\s+|most\s+|best\s+)*"
     r"(?:correct|right|true|answer|best|accurate|appropriate)\b|(?:是)?正确|ist\s+richtig"
-    r"|est\s+(?:la\s+)?(?:bonne|correcte)|es\s+(?:la\s+)?correcta)",
+    r"|ist\s+korrekt|est\s+(?:la\s+)?(?:bonne|correcte)|es\s+(?:la\s+)?correcta"
+    r"|[éè]\s+(?:a\s+|la\s+)?corr?e(?:c?ta|tta)|सही)",
     re.IGNORECASE | re.MULTILINE,
 )
 _NAMED_RIGHT = re.compile(
-    r"(?<![\w'(\[])(?P<letter>[A-J])\s+(?:is|must be)\s+"
+    r"(?<![\w'(\[])(?P<it>[A-J])\s+it\s+is\b"
+    r"|(?<![\w'(\[])(?P<letter>[A-J])\s+(?:is|must be)\s+"
     r"(?:therefore |thus |clearly |indeed )?the\s+(?:only\s+)?"
     r"(?:correct|right|best|proper|appropriate|true)?\s*(?:answer|option|choice)\b"
     r"|\b[Oo]nly\s+(?:(?:option|choice|statement)\s+)?\(?(?P<only>[A-J])\)?\s+"
@@ -31,7 +34,7 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 _REFUSED = re.compile(
-    r"(?:[^.;\n]|\.(?=\S)){0,160}?\b(?:but|although|though|however)\b[^.;\n]{0,60}?"
+    r"\W{0,4}\?\s*(?:no|wrong|not)\b|(?:[^.;\n]|\.(?=\S)){0,160}?\b(?:but|although|though|however)\b[^.;\n]{0,60}?"
     r"(?:\b(?:is|are|was)\s+not|n't|'s\s+not)\s+(?:(?:the|a|an|really|actually|quite)\s+)*"
     r"(?:correct|right|true)\b",
     re.IGNORECASE,
@@ -56,11 +59,12 @@ _OPTION_LINE = re.compile(r"^[ \t*]*[(\[][A-J][)\]]", re.MULTILINE)
 _IS_OPTION = re.compile(
     r"\bis\s+(?:therefore\s+|thus\s+)?(?=(?:option|choice)\s*[(\[*$]*[A-J]\b)", re.IGNORECASE
 )
+_IT_IS = re.compile(r"\b[Ii]t(?:'s|’s|\s+is)\s+(?=[(\[*]*[A-J][)\]*]*\s*(?:[.!,]|$))")
 _IN_BRACKETS = re.compile(r"\(\s*(?:option|choice)\s+([A-J])\s*\)", re.IGNORECASE)
 _IS_BELOW = re.compile(r"\b(?:is|are)\s*:[ \t*]*\n\s*(?=[(\[][A-J][)\]])")
 _BEGINS = re.compile(r"^[ \t*]*[(\[]?([A-J])(?:[)\].:]|\*\*)", re.MULTILINE)
 _BARE = re.compile(
-    r"[\s>*_#$\"'`\-]*(?:(?:final\s+)?(?:options?|choices?|answers?)\s*)?[(\[*_$\\{]*"
+    r"[\s>*_#$\"'`\-]*(?:(?i:(?:final\s+)?(?:options?|choices?|answers?))\s*)?[(\[*_$\\{]*"
     r"(?:\\text(?:bf)?\{|\\boxed\{)*(?P<letters>[A-Ja-j](?:\s*(?:,|and|&|、)?\s*[A-J])*)"
     r"(?P<shut>[)\]}*_$.:：\"'`,]*)(?P<text>(?:\s.*)?)$"
 )
@@ -100,7 +104,7 @@ def judged(text: str, known: str) -> Iterator[Letters]:
         if re.search(r"\b(?:none|neither|whether|if|not)\b|n't\b", before + said.group(0)):
             continue
         if not bracketed and re.match(
-            r"\s+(?!is|are|must|would|seems|appears|as)[a-z]", text[said.end("letter") :]
+            r"\s+(?!is|are|must|would|seems|appears|as|est|es|ist)[a-z]", text[said.end("letter") :]
         ):
             continue
         yield Letters(letter.upper(), "announced", said.start("letter"), said.end("letter"))
@@ -139,6 +143,10 @@ def ended(text: str, known: str, *, several: bool) -> Iterator[Letters]:
     called = [r for r in reads if r is not None and not _DENIED.match(r.rest)]
     if len({r.letters for r in called}) == 1:
         yield called[-1]
+    for match in _IT_IS.finditer(text, begin):
+        read = standing(text, match.end(), known, "concluded", several=several, sure=False)
+        if read is not None:
+            yield read
     if len(_OPTION_LINE.findall(text)) == 1:
         for match in _IS_BELOW.finditer(text):
             read = standing(text, match.end(), known, "concluded", several=several, sure=False)
@@ -171,7 +179,7 @@ def lines(text: str, known: str, *, several: bool) -> Iterator[Letters]:
     if rest and enumerates(body[:start], letters[0].upper()):
         return
     if SPECIES.match(body, bare.end("letters")) or re.match(
-        r"[ \t]*(?:[=>+^_/\-]|<(?!/))", body[bare.end("letters") :]
+        r"[ \t]*(?:[=>+^/\-]|_(?!_)|<(?!/))", body[bare.end("letters") :]
     ):
         return
     marks = sorted({c for c in re.sub(r"and", "", letters).upper() if c.isalpha()})

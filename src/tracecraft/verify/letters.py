@@ -29,13 +29,14 @@ _CHINESE = (
     r"(?:应该|应当|应|就)?(?:是|为)?"
 )
 _ANSWER = (
-    r"antwort|lösung|réponse|reponse|respuesta|opción\s+correcta|risposta|resposta|antwoord|svar"
+    r"antwort|lösung|réponse|reponse|respuesta|opción\s+correcta|opção\s+correta|risposta|resposta|antwoord|svar"
     r"|svaret|vastaus|cevap|odpowiedź|odpověď|jawaban|đáp\s+án|trả\s+lời|ответ|відповідь|вариант"
     r"|απάντηση|option\s+correcte|alternativa\s+correta"
 )
 _COPULA = (
     r"finale?|correcta?|correcte|corretta|correta|richtige|lautet|is|est|es|ist|la|die|der|den|är"
-    r"|adalah|jest|[èéà]|это|là|είναι"
+    r"|adalah|jest|[aèéà]|это|là|είναι|to|yang|benar|đúng|donc|alors|also|somit|portanto|quindi"
+    r"|opción|opção|option|alternativa|letra|lettre|lettera|buchstabe|variante"
 )
 _CUE = re.compile(
     rf"""
@@ -53,8 +54,11 @@ _CUE = re.compile(
     | (?:\bans\b\.?\s*{_IS})
     | (?:\bit\s+(?:must|has\s+to|should)\s+(?:therefore\s+)?be\b)
     | (?:{_CHINESE})
-    | (?:\b(?:{_ANSWER})(?:\s+(?:{_COPULA})\b)*\s*[:：]?)
-    | (?:答え|解答|正解|정답|답|الإجابة(?:\s+الصحيحة)?(?:\s+هي)?|उत्तर|जवाब)
+    | (?:\b(?:{_ANSWER})(?:\s+(?:l['’])?(?:{_COPULA})\b)*\s*(?:[:：]|—|–)?)
+    | (?:\b(?:ist|est|es)\s+(?=[(\[]?[A-J][)\]]?\s+(?:richtig|korrekt|correcte?|correcta)\b))
+    | (?:\bmy\s+(?:final\s+)?(?:guess|choice|pick|selection|vote|conclusion)\s*{_IS})
+    | (?:\blean(?:ing)?\s+to(?:wards?)?\b)
+    | (?:答え|解答|正解|정답|답|(?:الإجابة|الجواب)(?:\s+الصحيحة?)?(?:\s+(?:هي|هو))?|उत्तर|जवाब|विकल्प)
         \s*(?:は|은|는|है)?\s*[:：]?
     """,
     re.IGNORECASE | re.VERBOSE,
@@ -93,6 +97,7 @@ def chosen_letters(
     else:
         found += judged(text, known)
         found += [Letters(m, "announced", a, b) for m, a, b in verdicts(text, known) if len(m) == 1]
+    found = [f for f in found if not denied(text, f)]
     if not found:
         found = [
             *lines(text, known, several=several),
@@ -123,7 +128,8 @@ def _announced(text: str, known: str, *, several: bool) -> Iterator[Letters]:
             symbols = (":", "：", "-", "–", "—", "->", "→", "=")
             sure = not cue.group(0).rstrip().endswith(symbols)
             sure = sure and ":" not in text[cue.end() : at]
-            read = standing(text, at, known, method, several=several, sure=sure)
+            tag = method == "tag"
+            read = standing(text, at, known, method, several=several, sure=sure, lower=tag)
             if read is None:
                 continue
             plural = not several and re.search(r"s\b[^\n]*\bare\b", cue.group(0))

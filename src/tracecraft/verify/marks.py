@@ -53,7 +53,7 @@ _ALSO = re.compile(
 """A second option in the same breath, each with its text: `(C) an eye and (H) a wing`."""
 _MATCHED = re.compile(r"[\s$]*(?:\\(?:long)?rightarrow|\\to\b|→|->|[-–—=]>?\s*\()")
 _FORMULA = re.compile(
-    r"[A-Za-z\dÀ-ɏͰ-Ͽ^_=+°-]|['’][a-z]|\s*(?:[=^>+]|<(?!/))"
+    r"[A-Za-z\dÀ-ɏͰ-Ͽ^_=+°-]|['’](?!d[iıuü]r)[a-z]|\s*(?:[=^>+]|<(?!/))"
     r"|\s*\\(?:left|cdot|times|frac|sqrt|cap|cup|[lg]eq?\b)|\((?:\s*[-+]?\d|[a-z]\))"
 )
 
