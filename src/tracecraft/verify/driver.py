@@ -112,8 +112,8 @@ def _file(text: bytes) -> int:
     return file
 
 
-TIMES = 64
-"""Python 3.11 rewrites a function's code after 8 calls, and settles within 53 more."""
+TIMES = 20
+"""Python 3.11 rewrites a function's code after 8 calls; more than these bought nothing."""
 
 
 def _compiled(source: bytes, made: int | None) -> types.CodeType:
