@@ -14,6 +14,7 @@ __all__ = ["DOUBLES", "MANY", "Undefined", "digits", "precise_context", "value"]
 
 DIGITS, MANY = 40, 160
 _MOST_FACTORIAL = 2_000
+_MOST_TERMS = 300
 _LARGEST = 5
 """Rows of a determinant."""
 
@@ -87,6 +88,11 @@ def value(node: Node, at: Mapping[str, Any], k: Any) -> Any:
     match node:
         case Number(v):
             return k.number(v)
+        case Call(("sum" | "prod") as op, (body, Symbol(name), low, high)):
+            first, last = (value(x, at, k) for x in (low, high))
+            terms = [value(body, {**at, name: n}, k) for n in _counted(first, last, k)]
+            nothing = k.number(Fraction(op == "prod"))
+            return sum(terms, nothing) if op == "sum" else math.prod(terms, start=nothing)
         case Call("det", (Matrix(rows),)):
             return _det([[value(x, at, k) for x in row] for row in rows])
         case Symbol(name):
@@ -101,6 +107,16 @@ def value(node: Node, at: Mapping[str, Any], k: Any) -> Any:
                 return k.exp(_tame(value(args[1], at, k), 40_000))
             return known(k, *(value(a, at, k) for a in args))
     raise Undefined(type(node).__name__)
+
+
+def _counted(first: Any, last: Any, k: Any) -> list[Any]:
+    """The whole numbers from the first to the last."""
+    ends = [int(x.real) for x in (first, last)]
+    if any(x.imag or x.real != end for x, end in zip((first, last), ends, strict=True)):
+        raise Undefined("a sum between numbers that are not whole")
+    if not -1 <= ends[1] - ends[0] < _MOST_TERMS:
+        raise Undefined("a sum")
+    return [k.number(Fraction(n)) for n in range(ends[0], ends[1] + 1)]
 
 
 def _det(rows: list[list[Any]]) -> Any:

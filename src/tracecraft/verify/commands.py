@@ -16,6 +16,7 @@ from tracecraft.verify.nodes import (
     Symbol,
     Text,
 )
+from tracecraft.verify.sums import indexed, summed
 from tracecraft.verify.tokens import FUNCTIONS, Token, Unparsed
 
 if TYPE_CHECKING:
@@ -318,6 +319,9 @@ def subscripted(base: Node, index: Node, last: Token) -> Node:
     if isinstance(base, Number):
         return Call("base", (base, index))
     if isinstance(base, Symbol):
+        reckoned = indexed(base, index)
+        if reckoned is not None:
+            return reckoned
         return Symbol(f"{base.name}_" + "".join(_spelled(index)))
     if isinstance(base, Text):
         return Symbol(f"{base.words}_" + "".join(_spelled(index)))
@@ -359,6 +363,8 @@ def _close_set(p: "Parser") -> None:
 
 PRIMARIES: "dict[str, Callable[[Parser], Node]]" = {
     "frac": _frac,
+    "sum": summed,
+    "prod": summed,
     "binom": _binom,
     "sqrt": _sqrt,
     "abs": lambda p: function(p, "abs"),

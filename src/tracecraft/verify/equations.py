@@ -6,7 +6,7 @@ from tracecraft.verify.arithmetic import digits
 from tracecraft.verify.evaluate import attempted, differ, points, real
 from tracecraft.verify.labels import EQUAL, ORDERED, argument, clash, labelled, named
 from tracecraft.verify.nodes import Call, Node, Number, Relation, Symbol, renamed, symbols
-from tracecraft.verify.ruling import OPEN, Ruling, both, no, yes
+from tracecraft.verify.ruling import OPEN, Ruling, both, no, unsure, yes
 from tracecraft.verify.scalars import scalar
 
 __all__ = ["relations"]
@@ -27,8 +27,12 @@ def relations(a: Node, b: Node, compare: Compare) -> Ruling | None:
         ruling = compare(value_a, renamed(value_b, argument(name_a, name_b)))
         if ruling.holds and clash(name_a, name_b):
             return no("another variable")
-        if ruling.holds or not (name_a is not None and name_b is not None and symbols(value_a)):
+        if ruling.holds or name_a is None or name_b is None or not symbols(value_a):
             return ruling
+        if name_a == name_b and ruling.final and not _within(name_a, value_a, value_b):
+            return ruling
+        if name_a != name_b and _term(name_a) == _term(name_b) is not None:
+            return unsure("a recursion from another index")
     if isinstance(a, Relation) and isinstance(b, Relation):
         if a.ops == b.ops == ("=",):
             return _equations(a, b)
@@ -40,6 +44,20 @@ def relations(a: Node, b: Node, compare: Compare) -> Ruling | None:
         if lone.ops == ("=",) and isinstance(other, (Call, Symbol)):
             return no("an equation") if not named(lone.sides[0]) else OPEN
     return None
+
+
+def _term(name: Node) -> str | None:
+    """The sequence of which a side names a term: `a` for `a_n` and `a_{n+1}`."""
+    match name:
+        case Symbol(found) if "_" in found and not found[-1].isdigit():
+            return found.partition("_")[0]
+        case Call(op, _) if op.startswith("apply ") and op.endswith("_"):
+            return op[6:-1]
+    return None
+
+
+def _within(name: Node, *values: Node) -> bool:
+    return any(symbols(name) & symbols(value) for value in values)
 
 
 def _equations(a: Relation, b: Relation) -> Ruling:

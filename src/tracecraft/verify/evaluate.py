@@ -176,7 +176,7 @@ def same(a: Node, b: Node) -> bool | None:
     for point in points(names, "positive"):
         match _agree(a, b, point):
             case False if complex_ or _real_there(a, b, point):
-                return _over_integers(a, b, names)
+                return _over_integers(a, b, names) or False
             case True:
                 seen += 1
     for point in points(names, "mixed"):
@@ -187,7 +187,7 @@ def same(a: Node, b: Node) -> bool | None:
                 seen += 1
     if seen >= 2:
         return True
-    return _over_integers(a, b, names) or None
+    return _over_integers(a, b, names)
 
 
 _PARTIAL = frozenset({"ln", "log", "lg", "sqrt", "root", "arcsin", "arccos", "arccosh"})
@@ -209,38 +209,59 @@ def wider(a: Node, b: Node) -> bool:
     if not names or not any(map(_partial, [*walk(a), *walk(b)])):
         return False
     tried = [*points(names, "positive"), *points(names, "mixed")]
-    return any(_real_there(a, a, p) != _real_there(b, b, p) for p in tried)
+    return any(_imaginary(a, p) != _imaginary(b, p) for p in tried)
 
 
 _COUNTS = frozenset("nkmNKMlj")
 
 
-def _over_integers(a: Node, b: Node, names: set[str]) -> bool:
-    r"""Whether they agree wherever the counting letters are whole: `\cos n\pi` and `(-1)^n`."""
-    counts = names if names <= _COUNTS else _exponents(a) | _exponents(b)
+def _over_integers(a: Node, b: Node, names: set[str]) -> bool | None:
+    r"""Whether they agree wherever the counting letters are whole: `\cos n\pi` and `(-1)^n`.
+
+    None where that cannot be told.
+    """
+    counts = names if names <= _COUNTS else _counting(a) | _counting(b)
     if not counts or not counts <= _COUNTS:
-        return False
+        return None
     places = [*points(names - counts, "positive"), *points(names - counts, "mixed")]
-    return all(
-        _agree(a, b, {**place, **{n: Fraction(w + i) for i, n in enumerate(sorted(counts))}})
-        for w, place in zip(range(1, 8), places, strict=False)
-    )
+    told: list[bool | None] = []
+    for whole, place in zip(range(1, 8), places, strict=False):
+        point = {**place, **{n: Fraction(whole + i) for i, n in enumerate(sorted(counts))}}
+        told.append(_agree(a, b, point))
+        if told[-1] is False:
+            return False if _real_there(a, b, point) else None
+    return True if all(told) else None
 
 
-def _exponents(node: Node) -> set[str]:
-    """The names in the exponents of an expression."""
-    powers = [n for n in walk(node) if isinstance(n, Call) and n.op == "pow"]
-    return {name for power in powers for name in symbols(power.args[1])}
+def _counting(node: Node) -> set[str]:
+    """The names in exponents and at the ends of sums."""
+    found = set[str]()
+    for part in walk(node):
+        match part:
+            case Call("pow", (_, power)):
+                found |= symbols(power)
+            case Call(("sum" | "prod"), (_, _, low, high)):
+                found |= symbols(low) | symbols(high)
+    return found
 
 
 def _real_there(a: Node, b: Node, point: Mapping[str, Fraction]) -> bool:
     """Whether both are real at a point, and so is all that they are made of."""
     at = {s: complex(v) for s, v in point.items()}
-    for part in [n for node in (a, b) for n in walk(node) if isinstance(n, Call)]:
-        found = attempted(part, at, DOUBLES)
-        if found is not None and abs(found.imag) > _IMAGINARY * max(1.0, abs(found)):
-            return False
+    if _imaginary(a, point) or _imaginary(b, point):
+        return False
     return all(attempted(node, at, DOUBLES) is not None for node in (a, b))
+
+
+def _imaginary(node: Node, point: Mapping[str, Fraction]) -> bool:
+    """Whether it, or anything that it is made of, is not real at a point."""
+    at = {s: complex(v) for s, v in point.items()}
+    for part in walk(node):
+        if isinstance(part, Call):
+            found = attempted(part, at, DOUBLES)
+            if found is not None and abs(found.imag) > _IMAGINARY * max(1.0, abs(found)):
+                return True
+    return False
 
 
 def real(node: Node, at: Mapping[str, Any] | None = None) -> float | None:

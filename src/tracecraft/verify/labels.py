@@ -23,6 +23,8 @@ def named(node: Node) -> bool:
     match node:
         case Symbol(name):
             return name not in {"pi", "e", "i"}
+        case Call(op, _) if op.startswith("apply ") and op.endswith("_"):
+            return True
         case Call(op, args) if op.startswith("apply "):
             return all(isinstance(x, Symbol) or not symbols(x) or named(x) for x in args)
         case Call("mul", (Symbol("m"), Symbol(name))) if name.startswith("angle_"):
