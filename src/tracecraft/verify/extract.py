@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tracecraft.think import split
+from tracecraft.think import BEGUN, split
 
 __all__ = ["TAG", "Extract", "extracted", "reference_answer"]
 
@@ -56,7 +56,7 @@ _CUES = (
     "ответ",
 )
 """How an announcement begins, in lower case: what the text is searched for before `_CUE`."""
-TAG = re.compile(r"<(?:/?think>|\|(?:begin|end)_of_)")
+TAG = re.compile(rf"{BEGUN}|<(?:/?think>|\|(?:begin|end)_of_)")
 """What a thought in a response begins or ends with."""
 _MARK = re.compile(r"<(?:/?think>|\|)")
 """The same or a chat's marks: one look through a long text, which mostly has neither."""
@@ -112,7 +112,7 @@ def extracted(text: str, *, loose: bool = True) -> Extract | None:
     """
     body, offset = text, 0
     mark = _MARK.search(text)
-    if mark is not None and TAG.search(text, mark.start()):
+    if TAG.match(text) or (mark is not None and TAG.search(text, mark.start())):
         thought = split(text)
         if not thought.closed:
             return None
