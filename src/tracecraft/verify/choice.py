@@ -166,7 +166,7 @@ def _closing_option(
     found = []
     for mark, option in zip(_ALL, options, strict=False):
         words = r"\s+".join(re.escape(word) for word in option.strip().rstrip(".").split())
-        quoted = rf"(?<![\w.])[(\[]?{mark}[)\]]?[.:]?\s*{words}(?!\w)"
+        quoted = rf"(?<![\w.])[(\[]?{mark}[)\]]?[.:]?\s*(?i:{words})(?!\w)"
         match = re.compile(quoted).search(body, begin) if len(option) > 2 else None
         if match is None or called_wrong(body, *match.span()):
             continue
