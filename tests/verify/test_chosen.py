@@ -1,7 +1,8 @@
 """Where the letters that we read and those that public sets read part, every row is explained.
 
 In `chosen.tsv` each line is a set, a reason, and the rows that it explains, as `row:label>read`,
-`-` for no letter, `!B` for any but B. Neither a new disagreement nor one that is gone goes unnoticed.
+`-` for no letter, `!B` for any but B. Neither a new disagreement nor one that is gone goes
+unnoticed.
 """
 
 import csv
