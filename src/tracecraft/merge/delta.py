@@ -48,6 +48,11 @@ class TensorDelta:
         )
 
     @property
+    def row(self) -> dict[str, Any]:
+        """Its fields by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @property
     def weights(self) -> int:
         """Weights in the tensor."""
         return prod(self.shape)

@@ -79,9 +79,9 @@ def weigh(pair: Operands) -> Weighed:
     from tracecraft.merge import kernels
 
     kl = np.zeros(pair.rows)
-    # n scores cost the least to order when (8 n)^(2/3) are sampled: what lies between brackets
+    # n scores cost the least to order when (12 n)^(2/3) are sampled: what lies between brackets
     # three standard errors wide is then as much as the sample. Any number gives the same result.
-    step = 1 if pair.size <= WHOLE else int(pair.size / (8 * pair.size) ** (2 / 3))
+    step = 1 if pair.size <= WHOLE else int(pair.size / (12 * pair.size) ** (2 / 3))
     while gcd(step, pair.width) > 1:  # so that every column is met
         step += 1
 

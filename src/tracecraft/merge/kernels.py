@@ -263,9 +263,8 @@ def weight(delta: Any, step: Any, width: Any, kl: Any) -> Any:
             row += 1
             end += width
         score = F32(delta[j] * kl[row])
-        if score > ZERO:
-            delta[kept] = score
-            kept += 1
+        delta[kept] = score  # always written, kept by the count: no branch that data decides
+        kept += 1 if score > ZERO else 0
     return kept
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def weave(
             nonlocal done
             told = _merged(seam, loom, team)
             with turn:
-                journal.add(seam.name, asdict(told))
+                journal.add(seam.name, told.row)
                 done += seam.bytes
                 report(done)
 
