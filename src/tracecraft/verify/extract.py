@@ -97,7 +97,8 @@ _JUDGED = re.compile(
     r"(?:\.?$|\s[-–—]\s)",
     re.IGNORECASE,
 )
-_PHRASE = 3
+_PHRASE, _SENTENCES = 3, 60
+"""Words of a clause, and characters behind an answer in words that show it to be none."""
 _PROSE = re.compile(r"(?<![\\a-zA-Z{])[a-z]{3,}\s+[a-z]{2,}\s+[a-z]{2,}\b")
 """Words between two dollar signs: these are amounts, not the fences of a formula."""
 _MATHS = re.compile(r"[\d\\=<>^_+*/|]|^[A-Za-z]$")
@@ -258,8 +259,9 @@ def _announced(text: str, begin: int = 0, *, final: bool = False) -> Extract | N
         return Extract(bold[0], "announced", start, start + len(bold[0]))
     answer = _without_reason(answer).rstrip().rstrip(".*\"'")
     answer = answer.removesuffix("**").strip()
-    if not answer:
-        return None
+    heading = text[: last.start()].rstrip(" *#_")[-1:] in {"", "\n"}
+    if not answer or (heading and _PROSE.search(answer) and len(text) - end > _SENTENCES):
+        return None  # `Answer:`, and then a whole solution
     return Extract(answer, "announced", start, start + len(answer))
 
 
