@@ -1,8 +1,14 @@
 """Responses that say of their problem that it cannot be answered as it stands."""
 
-import pytest
+from collections.abc import Iterator
+from typing import Any
 
+import pytest
+from labelled import rows
+
+from places import shared_data
 from tracecraft.verify import judge_answer
+from tracecraft.verify.bench import Bench
 from tracecraft.verify.caveats import caveat, despair
 from tracecraft.verify.math import Math
 
@@ -77,3 +83,51 @@ def test_a_thought_that_resolves_its_doubts_costs_no_right_answer() -> None:
 def test_the_thought_of_s1_is_no_closing() -> None:
     response = "think\nIs there not enough data? Yes, there is.\nanswer\nAnswer: \\boxed{6}"
     assert judge_answer("6", response).outcome == "correct"
+
+
+def recorded(kind: str) -> Iterator[dict[str, Any]]:
+    """Traces on problems as they are (`normal`) or without a premise (`MiP`), arXiv 2504.06514."""
+    folder = shared_data("traces_mip_overthinking")
+    for path in sorted(folder.glob(f"*__{kind}__*.json.gz")):
+        name = path.name.split("__")[0]
+        originals = rows(next(folder.glob(f"data__{name}.json*")))
+        for i, row in enumerate(rows(path)):
+            told = [v for k, v in row.items() if k == "model_answer" or k.startswith("deepseek")]
+            answer = row.get("answer", originals[i].get("answer"))
+            yield {
+                "id": f"{path.name.removesuffix('.json.gz')}.{i}",
+                "answer": None if answer is None else str(answer),
+                "response": told[0],
+            }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["strict", "lenient"])
+def test_no_answer_to_a_problem_without_its_premise_is_correct(policy: Any) -> None:
+    problems = list(recorded("MiP"))
+    assert len(problems) == 906
+    with Bench(workers=2) as bench:
+        verdicts = bench.verdicts([Math(policy=policy)] * len(problems), problems)
+    assert not [p["id"] for p, v in zip(problems, verdicts, strict=True) if v.outcome == "correct"]
+
+
+DOUBTED = {
+    "gsm8k__normal__QwQ.132": "what students pay is not in the problem, and the thought guesses what it asks",
+    "gsm8k__normal__QwQ.180": "that the coats dry one after the other is called an assumption",
+    "gsm8k__normal__QwQ.390": "breaks and meals are looked for that the problem leaves out",
+    "math__normal__QwQ.40": "the distance asked for is called missing, and the drawing's size guessed",
+}
+"""Right answers to whole problems that their response or thought doubts, and why."""
+
+
+@pytest.mark.slow
+def test_what_right_answers_cost_is_known() -> None:
+    problems = list(recorded("normal"))
+    with Bench(workers=2) as bench:
+        verdicts = bench.verdicts([Math()] * len(problems), problems)
+    doubted = {
+        p["id"]
+        for p, v in zip(problems, verdicts, strict=True)
+        if v.outcome == "unverifiable" and "doubts its problem" in (v.detail or "")
+    }
+    assert doubted == set(DOUBTED)

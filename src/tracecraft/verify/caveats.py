@@ -58,8 +58,6 @@ _SIGNS = [
 ]  # fmt: skip
 _CAVEATS = [(words, re.compile(rf"\b{pattern}")) for words, pattern in _SIGNS]
 """Each with words without one of which it cannot match: these are found far faster."""
-_ANSWERS = "\nanswer\n"
-"""The line with which s1 goes over from its thought to its answer."""
 _CLOSING = 1_500
 """Characters from the end in which a response closes; before, doubts may have been resolved."""
 
@@ -90,7 +88,6 @@ def despair(thought: str) -> str | None:
 def caveat(response: str) -> str | None:
     """The words with which a response says that its problem cannot be answered as it stands."""
     closing = response[-_CLOSING:].lower()
-    closing = closing[closing.rfind(_ANSWERS) + 1 :]
     for words, pattern in _CAVEATS:
         for word in words:
             if word in closing:
