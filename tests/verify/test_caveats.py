@@ -112,10 +112,10 @@ def test_no_answer_to_a_problem_without_its_premise_is_correct(policy: Any) -> N
 
 
 DOUBTED = {
-    "gsm8k__normal__QwQ.132": "what students pay is not in the problem, and the thought guesses what it asks",
+    "gsm8k__normal__QwQ.132": "what students pay is not given, and what is asked is guessed",
     "gsm8k__normal__QwQ.180": "that the coats dry one after the other is called an assumption",
     "gsm8k__normal__QwQ.390": "breaks and meals are looked for that the problem leaves out",
-    "math__normal__QwQ.40": "the distance asked for is called missing, and the drawing's size guessed",
+    "math__normal__QwQ.40": "the distance asked for is called missing, the drawing's size guessed",
 }
 """Right answers to whole problems that their response or thought doubts, and why."""
 
