@@ -10,8 +10,9 @@ one with the least wall time counts. mergekit and our reference mode, which take
 Before each round a file of 1.5 GB is written and removed, so that the memory which the result
 takes has been used before: a virtual machine may have to ask its host for memory that was not.
 Wall and CPU time are those of the whole process, imports included; peak memory is its ru_maxrss.
-`again` is the second merge of one process: the same without start-up, which no model is too small
-for to take and none too large for to lengthen.
+`again` is a merge in a process that has made one: the same without start-up, which takes as long
+for a small model as for a large one. In that process copy and merge take turns, and the medians of
+seven rounds each are compared.
 `copy`, the raw copy of the bytes, reads both models whole and writes one of them, in Python,
 through one buffer of 8 MB on one thread; so it moves the bytes that a merge moves.
 
@@ -67,23 +68,33 @@ merge = Merge.bind({"method": eval(method), "dtype": "bfloat16", "threads": int(
 merge.make([Path(base), Path(other)], Path(out))
 """
 AGAIN = """
-import json, resource, shutil, sys, time
+import json, os, resource, shutil, sys, time
 from pathlib import Path
+from statistics import median
 from tracecraft.merge.fold import Merge
 base, other, out, method, threads = sys.argv[1:]
 merge = Merge.bind({"method": eval(method), "dtype": "bfloat16", "threads": int(threads)})
-found = []
-for _ in range(4):
-    shutil.rmtree(out, ignore_errors=True)
-    with open(f"{out}.warm", "wb") as file:
-        for _ in range(190):
-            file.write(bytes(8 << 20))
-    Path(f"{out}.warm").unlink()
-    begun, cpu = time.perf_counter(), time.process_time()
+def copy():
+    names = [f"{folder}/model.safetensors" for folder in (base, other)]
+    sys.argv[1:] = [*names, f"{out}.copy"]
+    exec(COPY)
+def fused():
     merge.make([Path(base), Path(other)], Path(out))
-    found.append((time.perf_counter() - begun, time.process_time() - cpu))
+found = {copy: [], fused: []}
+for _ in range(8):
+    for what in found:
+        shutil.rmtree(out, ignore_errors=True)
+        Path(f"{out}.copy").unlink(missing_ok=True)
+        with open(f"{out}.warm", "wb") as file:
+            for _ in range(190):
+                file.write(bytes(8 << 20))
+        Path(f"{out}.warm").unlink()
+        begun, cpu = time.perf_counter(), time.process_time()
+        what()
+        found[what].append((time.perf_counter() - begun, time.process_time() - cpu))
+Path(f"{out}.copy").unlink(missing_ok=True)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps([*min(found[1:]), peak]))
+print(json.dumps([[*map(median, zip(*found[what][1:])), peak] for what in found]))
 """
 YAML = """
 merge_method: arcee_fusion
@@ -181,12 +192,13 @@ def touch_memory(work: Path) -> None:
     place.unlink()
 
 
-def again(work: Path, threads: int) -> Cost:
-    """The best of three merges that a process makes after its first."""
+def again(work: Path, threads: int) -> tuple[Cost, Cost]:
+    """Copy and merge in turn within one process: the medians of all rounds but the first."""
     command = ours(work, "again", {"use": "arcee_fusion"}, threads)
-    command[2] = AGAIN
+    command[2] = f"COPY = {COPY!r}\n{AGAIN}"
     told = subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT).stdout
-    return Cost(*json.loads(told))
+    copied, merged = (Cost(*each) for each in json.loads(told))
+    return copied, merged
 
 
 def ours(work: Path, out: str, method: dict[str, str], threads: int) -> list[str]:
@@ -327,11 +339,14 @@ def main() -> None:
         [sys.executable, "-c", COPY, *files, str(copied)], copied, options.rounds
     )
     copied.unlink()
+    ratios = []
     for threads in (2, 1):
         name = f"exact, {threads} threads"
         command = ours(work, name, {"use": "arcee_fusion"}, threads)
         costs[name] = measure(command, work / name, options.rounds)
-        costs[f"again, {threads} threads"] = again(work, threads)
+        copied, merged = again(work, threads)
+        costs[f"again, {threads} threads"] = merged
+        ratios.append((threads, copied, merged))
     for compute in [] if options.exact else options.compute:
         method = {"use": "arcee_fusion", "mode": "reference", "compute": compute}
         name = f"reference-{compute}"
@@ -345,6 +360,12 @@ def main() -> None:
         ours(big, "out", {"use": "arcee_fusion"}, 2), big / "out", 1
     )
     table(costs)
+    for threads, copied, merged in ratios:
+        print(
+            f"in turn within one process, {threads} threads: copy {copied.wall:.2f} s wall,"
+            f" {copied.cpu:.2f} s CPU; merge {merged.wall:.2f} s and {merged.cpu:.2f} s:"
+            f" {merged.wall / copied.wall:.2f} and {merged.cpu / copied.cpu:.2f} times the copy"
+        )
     same = (work / "exact, 1 threads/model.safetensors").read_bytes() == (
         work / "exact, 2 threads/model.safetensors"
     ).read_bytes()
