@@ -69,7 +69,8 @@ class Quantity(Verifier, use="quantity", version=1):
         reference = _reference(problem)
         loose = self.policy == "lenient"
         found = extracted(response, loose=loose)
-        if loose and (found is None or found.method == "tail"):
+        unread = found is not None and found.method == "whole" and amount(found.answer) is None
+        if loose and (found is None or found.method == "tail" or unread):
             found = closing_amount(response) or found
         if found is None:
             return Verdict("unverifiable", detail="no answer found")
