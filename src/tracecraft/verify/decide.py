@@ -51,6 +51,8 @@ _NOUNS = frozenset(
 )
 """What an adjective may leave out: `even` is `an even function`."""
 _TO = re.compile(r"^(\d+(?:\.\d+)?) to (\d+(?:\.\d+)?)$")
+_GLUED = re.compile(r"[-+\d./ ]*\d[a-z](?:\^\{?\d\}?)?").fullmatch
+"""`6m`, which may be six metres or six times m."""
 _NO_VALUE = frozenset({"none", "undefined", "infinitely many"})
 _LEAD = re.compile(r"(yes|no|true|false)(?:\s*[,.;:]|\s+[-–—])", re.IGNORECASE)
 _YES_NO = frozenset({"yes", "no"})
@@ -202,6 +204,8 @@ def _measured(a: str, b: str) -> Ruling | None:
     if unit_a is None and unit_b is None:
         return None
     ruling = _with_units(head_a, unit_a, head_b, unit_b)
+    if ruling.holds and (unit_a is None) != (unit_b is None) and (_GLUED(a) or _GLUED(b)):
+        return unsure("a unit or a variable")
     if ruling.holds is not True and not any("\\text" in t or "\\mathrm" in t for t in (a, b)):
         left, right = _tree(a), _tree(b)
         if left is not None and right is not None and not _worded(left) and not _worded(right):

@@ -91,7 +91,8 @@ def split_unit(text: str) -> tuple[str, str | None]:
         unit = _named(match.group("unit"))
         if not unit or _JOINS.search(unit) or _NUMERIC.match(unit):
             continue
-        if pattern is _PLAIN and len(unit) < 3 and unit not in _UNITS:
+        base = unit.partition("^")[0]
+        if pattern is _PLAIN and len(base) < 3 and base not in _UNITS:
             continue
         head = match.group("head").strip().rstrip("\\").strip()
         return (head, unit) if head else (text, None)
