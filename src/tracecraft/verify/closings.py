@@ -5,7 +5,7 @@ import re
 from tracecraft.verify.amounts import amount
 from tracecraft.verify.extract import TAG, Extract
 
-__all__ = ["closing_amount"]
+__all__ = ["closing_amount", "said_amount"]
 
 _WINDOW = 1_500
 """Characters from the end in which a last formula begins."""
@@ -35,6 +35,20 @@ def closing_amount(response: str) -> Extract | None:
         return None
     body = response.rstrip()
     return _last_formula(body) or _last_sentence(body)
+
+
+def said_amount(found: Extract) -> Extract:
+    """An announced answer that is a sentence as the amount that it ends in; else as it is."""
+    if found.method != "announced" or amount(found.answer) is not None:
+        return found
+    for said in reversed(list(_SAYS.finditer(found.answer))):
+        value = found.answer[said.end() :].rstrip(" .*")
+        words = re.findall(r"(?<!\\)\b[A-Za-z]{3,}", found.answer[: said.start()])
+        measure = amount(value)
+        if len(words) > 2 and measure is not None and not (measure.unit and measure.unit.unknown):
+            start = found.start + said.end()
+            return Extract(value, found.method, start, start + len(value))
+    return found
 
 
 def _last_formula(body: str) -> Extract | None:

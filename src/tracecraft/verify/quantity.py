@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tracecraft.schema import Verdict
 from tracecraft.verify.amounts import Amount, amount
-from tracecraft.verify.closings import closing_amount
+from tracecraft.verify.closings import closing_amount, said_amount
 from tracecraft.verify.decide import decided
 from tracecraft.verify.dimensions import Unit, unit
 from tracecraft.verify.extract import Extract, extracted, reference_answer
@@ -74,6 +74,7 @@ class Quantity(Verifier, use="quantity", version=1):
             found = closing_amount(response) or found
         if found is None:
             return Verdict("unverifiable", detail="no answer found")
+        found = said_amount(found)
         answer = _with_unit_behind(response, found)
         ruling = self.ruled(reference, answer)
         if ruling.holds is not False:
