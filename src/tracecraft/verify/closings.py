@@ -29,6 +29,14 @@ _SAYS = re.compile(
 )
 
 
+_NO_VALUE = re.compile(
+    r"\b(?:since|because|if|when|where|greater|less|least|most|between|not|or)\b|n't\b|[<>≤≥]"
+    r"|\\[lg]eq?\b",
+    re.IGNORECASE,
+)
+"""What makes of a sentence a reason, a condition or a bound."""
+
+
 def closing_amount(response: str) -> Extract | None:
     """The value of the last formula or sentence, its unit included; None where it has none."""
     if TAG.search(response) is not None:
@@ -40,6 +48,8 @@ def closing_amount(response: str) -> Extract | None:
 def said_amount(found: Extract) -> Extract:
     """An announced answer that is a sentence as the amount that it ends in; else as it is."""
     if found.method != "announced" or amount(found.answer) is not None:
+        return found
+    if _NO_VALUE.search(found.answer) is not None:
         return found
     for said in reversed(list(_SAYS.finditer(found.answer))):
         value = found.answer[said.end() :].rstrip(" .*")
