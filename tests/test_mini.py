@@ -27,8 +27,11 @@ FEW = (
     "stages.grown.epochs=3",
     "stages.backbone.epochs=2",
     "branches.math.epochs=4",
+    "branches.math.lr=3.0e-4",
     "branches.science.epochs=4",
+    "branches.science.lr=3.0e-4",
     "branches.code.epochs=4",
+    "branches.code.lr=3.0e-4",
     "branches.mixture.epochs=4",
 )
 BRANCHES = ("math", "science", "code", "mixture")
