@@ -58,6 +58,9 @@ _SIGNS = [
 ]  # fmt: skip
 _CAVEATS = [(words, re.compile(rf"\b{pattern}")) for words, pattern in _SIGNS]
 """Each with words without one of which it cannot match: these are found far faster."""
+_WORDS = sorted({word for words, _ in _SIGNS for word in words})
+_BEFORE, _BEHIND = 90, 160
+"""Characters before and behind such a word in which its pattern is looked for."""
 _CLOSING = 1_500
 """Characters from the end in which a response closes; before, doubts may have been resolved."""
 
@@ -88,11 +91,13 @@ def despair(thought: str) -> str | None:
 def caveat(response: str) -> str | None:
     """The words with which a response says that its problem cannot be answered as it stands."""
     closing = response[-_CLOSING:].lower()
+    present = {word for word in _WORDS if word in closing}
     for words, pattern in _CAVEATS:
-        for word in words:
-            if word in closing:
-                found = pattern.search(closing)
+        for word in present.intersection(words) if present else ():
+            at = closing.find(word)
+            while at >= 0:
+                found = pattern.search(closing, max(at - _BEFORE, 0), at + _BEHIND)
                 if found is not None:
                     return " ".join(found.group(0).split())
-                break
+                at = closing.find(word, at + _BEHIND // 2)
     return None
