@@ -11,6 +11,9 @@ from tracecraft.verify.sandbox import Job, Ran, Sandbox
 
 __all__ = ["run_program_tests"]
 
+_NO_FILE = ("FileNotFoundError", "NotADirectoryError", "AssertionError: FileNotFoundError")
+_MAKES_FILES = re.compile(r"\bopen\(|\btempfile\b|\btmp_path\b|\bmkdir\b|\bmakedirs\b|\bwrite_")
+"""Tests that put files where only they see them: the program runs elsewhere."""
 _PATIENCE = 10.0
 """Seconds the tests may outwait the program, so that a slow program is what ends first."""
 
@@ -59,6 +62,10 @@ def _report(served: Ran, tested: Ran, limits: Any, suite: Program) -> Report:
         return Report(status, passed, total + 1, why, (*failed, total))
     if failed:
         first = results[failed[0]]
+        if first["why"].startswith(_NO_FILE) and _MAKES_FILES.search(suite.code):
+            return Report(
+                "weak", passed, total, f"files of the tests are not there: {first['why']}"
+            )
         status = "wrong_answer" if first["why"].startswith("AssertionError") else "runtime_error"
         return Report(status, passed, total, f"{first['test']}: {first['why']}", failed)
     if unsupported:

@@ -26,7 +26,7 @@ from typing import Any, get_args
 
 from tracecraft.verify.code_asserts import Call, as_call
 from tracecraft.verify.code_compare import Rule, Values
-from tracecraft.verify.livecodebench import private_cases
+from tracecraft.verify.livecodebench import private_cases, unpacked
 
 __all__ = ["BadTests", "Calls", "Prediction", "Program", "Stdio", "Suite", "read_tests"]
 
@@ -144,7 +144,13 @@ def _loaded(text: bytes | str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        return text.decode() if isinstance(text, bytes) else text
+        plain = text.decode() if isinstance(text, bytes) else text
+        found = unpacked(plain) if _PACKED.match(plain) else None
+        return plain if found is None else found
+
+
+_PACKED = re.compile(r"\s*eJ[\w+/]{14}")
+"""How base64 of what zlib packed begins."""
 
 
 def _from_mapping(m: Mapping[str, Any]) -> Suite:
@@ -191,7 +197,8 @@ def _from_list(tests: list[Any], m: Mapping[str, Any]) -> Suite:
     pairs = [_pair(t) for t in tests]
     named_tests = [t for t in tests if isinstance(t, Mapping)]
     kinds = {str(t.get("testtype") or t.get("type") or "") for t in named_tests}
-    named = next((t["fn_name"] for t in named_tests if t.get("fn_name")), None)
+    given = ({k: t.get(k) for k in ("fn_name", "metadata")} for t in named_tests)
+    named = next(filter(None, map(_entry, given)), None)
     entry = named or _entry(m)
     if kinds & {"functional", "function_call"} or (named and kinds == {""}):
         if entry is None:
@@ -290,7 +297,7 @@ def _code_contests(m: Mapping[str, Any]) -> Stdio:
 
 def _calls(entry: str, pairs: list[tuple[Any, Any]], m: Mapping[str, Any]) -> Calls:
     cases = [(_arguments(given), _value(wanted)) for given, wanted in pairs]
-    if all(isinstance(wanted, list) and len(wanted) == 1 for _, wanted in cases) and "outputs" in m:
+    if all(isinstance(wanted, list) and len(wanted) == 1 for _, wanted in pairs) and "outputs" in m:
         cases = [(given, wanted[0]) for given, wanted in cases]  # APPS wraps what is returned
     calls = tuple(Call(tuple(given), wanted) for given, wanted in cases)
     return Calls(entry, calls, prelude=True, prompt=m.get("starter_code"))

@@ -23,6 +23,8 @@ from tracecraft.verify.served import SHARED, structures
 __all__ = ["run_tests"]
 
 _TESTS = "tests.py"
+_GIVEN = {"pytest": pytest_shim, "unittest": unittest}
+"""What tests may use without an import: sets join them to programs that import it."""
 
 
 class _Program(types.ModuleType):
@@ -119,6 +121,8 @@ def run_tests(source: bytes, spec: Mapping[str, Any]) -> None:
         for name in sorted(_free_names(text) - names.keys()):
             if peer.ask("has", name):
                 names[name] = peer.ask("name", name)
+            elif name in _GIVEN:
+                names[name] = _GIVEN[name]
         _run_all(tree, names, spec["entry"], report)
     except Gone as gone:
         report.line(gone=str(gone))

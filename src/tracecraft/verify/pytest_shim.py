@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace, TracebackType
 from typing import Any
 
+from tracecraft.verify.peer import Unsupported
+
 __all__ = ["approx", "cases_of", "fail", "fixture", "mark", "param", "raises", "skip"]
 
 
@@ -127,6 +129,8 @@ def fixture(function: Any = None, **named: Any) -> Any:
     """A function whose result tests ask for by its name."""
     if function is None:
         return lambda f: fixture(f, **named)
+    if named.get("autouse"):
+        raise Unsupported("they have a fixture that no test asks for")
     function.is_fixture = True
     if named.get("name"):
         function.__name__ = named["name"]

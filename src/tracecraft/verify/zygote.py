@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tracecraft.verify import driver, kernel, served, walls
+from tracecraft.verify import driver, kernel, pytest_shim, served, walls
 from tracecraft.verify.enclose import FIRST_FREE, Enclosure, become, collect, emptied, rehearse
 from tracecraft.verify.ended import INLINE, SHOWN, Ended
 
@@ -221,6 +221,7 @@ def _preload(packages: list[str]) -> None:
             importlib.import_module(name)
     os.environ.pop("LD_BIND_NOW", None)
     random.seed(0)  # every program draws the same numbers: a verdict can be had again
+    sys.modules.setdefault("pytest", pytest_shim)  # programs that bring tests import it
     driver.add_site_names()
     driver.rehearse()
     rehearse(driver.TIMES)
