@@ -58,6 +58,11 @@ def _sets(a: Node, b: Node) -> Ruling | None:
         return None
     if isinstance(a, Group) and isinstance(b, Group):
         return None  # two intervals or points: value by value
+    parts = _by_name(a), _by_name(b)
+    if parts[0] is not None and parts[1] is not None and set(parts[0]) == set(parts[1]):
+        return both([compared(x, parts[1][n]) for n, x in parts[0].items()], "a condition")
+    if parts != (None, None):
+        return None
     a, b = _of_one_name(a), _of_one_name(b)
     whole = ["#Z" in mentioned(x) for x in (a, b)]
     for comma in ("and", "or"):
@@ -73,11 +78,31 @@ def _sets(a: Node, b: Node) -> Ruling | None:
     return no("set") if len(symbols(a) | symbols(b)) < 2 else None
 
 
+def _by_name(node: Node) -> dict[str, Node] | None:
+    """Conditions on several names, each on one of them: `d = 3, S < 1`; None for anything else."""
+    if not isinstance(node, Listing) or not all(isinstance(i, Relation) for i in node.items):
+        return None
+    found: dict[str, list[Node]] = {}
+    for item in node.items:
+        names = symbols(item)
+        if len(names) != 1:
+            return None
+        found.setdefault(next(iter(names)), []).append(item)
+    if len(found) < 2:
+        return None
+    return {
+        n: i[0] if len(i) == 1 else Listing(tuple(i), ("and",) * (len(i) - 1))
+        for n, i in found.items()
+    }
+
+
 def _of_one_name(node: Node) -> Node:
     """`0 < f(x) < 1` as a condition on one unknown."""
     match node:
         case Relation(ops, sides) if set(ops) <= {"<", ">", "<=", ">="}:
             inner = {s for s in sides if isinstance(s, Call) and s.op.startswith("apply ")}
+            if not all(isinstance(x, Symbol) for s in inner if isinstance(s, Call) for x in s.args):
+                return node
             if len(inner) == 1 and not any(symbols(s) for s in sides if s not in inner):
                 return Relation(ops, tuple(Symbol("f") if s in inner else s for s in sides))
     return node

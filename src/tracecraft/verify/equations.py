@@ -183,6 +183,8 @@ def _halves(a: Relation, b: Relation) -> Ruling | None:
         gaps.append(Call("add", (high, Call("neg", (low,)))))
     strict = [node.ops[0].strip("<>") for node in (a, b)]
     names = symbols(gaps[0]) | symbols(gaps[1])
+    if not names:
+        return None
     k, ratios = digits(), []
     for point in [*points(names, "positive"), *points(names, "mixed")]:
         at = {n: k.number(v) for n, v in point.items()}

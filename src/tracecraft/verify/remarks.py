@@ -32,6 +32,8 @@ _FOR_ALL = re.compile(
     r",?\s*(?:\\text\s*\{\s*,?\s*(?:for (?:all|any|every|each|some)|where|with)\b[^{}]*\}"
     r"|\\forall\b|\bfor (?:all|any|every|each)\b).*$"
 )
+_SENTENCE = re.compile(r"(?<![\\a-zA-Z{])[A-Za-z]{3,}\s+[a-z]{2,}\s+[a-z]{2,}\b")
+_CASE = re.compile(r"\b(?:iff?|only)\b")
 _REMARK = re.compile(
     r"(?<=[\d})\]a-z])\s*"
     r"(?:\\text\s*\{\s*\([^(){}]*[a-z]{3}[^(){}]*\)\s*\}|\s\([a-z][a-z ,.]{3,}\))$"
@@ -60,12 +62,20 @@ def without_remarks(text: str) -> str:
     if "respectively" in text:
         text = _RESPECTIVELY.sub("", text)
     if r"\mathbb{Z}" not in text and any(word in text for word in ("for", "where", "with")):
-        text = _FOR_ALL.sub("", text) or text
+        text = _unconditional(text) or text
     if text.endswith((")", "}")):
         text = _REMARK.sub("", text)
     if "[" in text or "]" in text:
         text = _OUTWARD.sub(_inward, text)
     return phrased(_OUT_OF.sub(r"\\frac{\1}{\2}", text).strip())
+
+
+def _unconditional(text: str) -> str:
+    """A formula without `for all x`; of a sentence that is a part, and so is a case of several."""
+    found = _FOR_ALL.search(text)
+    if found is None or _SENTENCE.search(text[: found.start()]) or _CASE.search(found[0]):
+        return text
+    return text[: found.start()]
 
 
 def _inward(match: re.Match[str]) -> str:

@@ -117,7 +117,7 @@ def _digits(node: Node) -> tuple[Fraction, Fraction | None] | None:
 def _ratio(a: Node, b: Node) -> Ruling:
     match a, b:
         case Call("ratio", left), Call("ratio", right):
-            if len(left) != len(right):
+            if len(left) != len(right) or any(exact(x) == 0 for x in (*left, *right)):
                 return no("ratio")
             for i in range(1, len(left)):
                 crossed = same(Call("mul", (left[0], right[i])), Call("mul", (right[0], left[i])))
