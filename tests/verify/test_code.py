@@ -327,3 +327,49 @@ def test_real_references_pass_their_own_tests() -> None:
               if judge({k: r[k] for k in ("test_list", "test_setup_code")}, r["code"]).outcome
               != "correct"]  # fmt: skip
     assert failed == []
+
+
+JOINED = {
+    "cpp": ("#include <cstdlib>\nint f(int x) { BODY; }",
+            "int main() {\n    if (f(2) != 4) abort();\n}\n", "return x * 2", "exit(0)"),
+    "c": ("#include <stdlib.h>\nint f(int x) { BODY; }",
+          "#include <assert.h>\nint main(void) {\n    assert(f(2) == 4);\n    return 0;\n}",
+          "return x * 2", "exit(0)"),
+    "rust": ("fn f(x: i64) -> i64 { BODY }",
+             "fn main() {\n    assert_eq!(f(2), 4);\n}\n", "x * 2", "std::process::exit(0)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", JOINED)
+def test_compiled_tests_that_are_left_early_are_not_passed(language: str) -> None:
+    if shutil.which(COMPILERS[language]) is None or rung() == "landlock":
+        pytest.skip(f"no {COMPILERS[language]}, or a rung without a folder")
+    program, tests, right, leaving = JOINED[language]
+    beside = {"language": language, "test": tests, "entry_point": "f"}
+
+    def outcome(body: str) -> str:
+        response = f"```{language}\n{program.replace('BODY', body)}\n```"
+        return Code(weak="accept").judge(beside, response).outcome
+
+    if outcome(right) == "unverifiable":
+        pytest.skip(f"{COMPILERS[language]} is here without its toolchain")
+    assert [outcome(b) for b in (right, leaving, right.replace("2", "3"))] == [
+        "correct", "incorrect", "incorrect",
+    ]  # fmt: skip
+
+
+def test_files_that_only_the_tests_see_decide_nothing() -> None:
+    tests = (
+        "from solution import size\n\ndef test_size(tmp_path):\n"
+        "    (tmp_path / 'a').write_text('abc')\n    assert size(str(tmp_path / 'a')) == 3\n"
+    )
+    verdict = judge(tests, "def size(name):\n    return len(open(name).read())")
+    assert verdict.outcome == "unverifiable", verdict.detail
+
+
+def test_a_program_or_its_tests_may_use_pytest_without_bringing_it() -> None:
+    tests = (
+        "@pytest.mark.parametrize('a', [1, 2])\ndef test_add(a):\n    assert add(a, 1) == a + 1\n"
+    )
+    assert judge(tests, f"import pytest\n{ADD}").outcome == "correct"
+    assert judge(["assert add(1, 2) == 3"], f"import pytest\n{ADD}").outcome == "correct"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tracecraft.verify.code_extract import extract
 
 F = "def f(x):\n    return x\n"
+TOLD = 'def f(x):\n    """\n    ```\n    f(1)\n    ```\n    """\n    return x\n'
 CASES: dict[str, tuple[str, str, str | None, str | None]] = {
     # name: response, language, entry, what the program is
     "fenced": (f"Text\n```python\n{F}```\nDone", "python", None, F),
@@ -50,6 +51,47 @@ CASES: dict[str, tuple[str, str, str | None, str | None]] = {
     "windows lines": ("```python\r\na = 1\r\n```\r\n", "python", None, "a = 1\r\n"),
     "an interpreter session is no program": (
         f"```python\n{F}```\n```python\n>>> f(1)\n1\n```", "python", None, F),
+    "its end on the last line of code": (
+        "```python\nprint(1)```\nDone", "python", None, "print(1)"),
+    "its end with words after it": (f"```python\n{F}``` That is all.", "python", None, F),
+    "its end indented": (f"```python\n{F}    ```\nDone", "python", None, F),
+    "words before its beginning": (f"Here it is:```python\n{F}```", "python", None, F),
+    "assertions afterwards": (
+        "```python\nprint(input())\n```\nChecks:\n```python\nassert 1 + 1 == 2\n```",
+        "python", None, "print(input())\n"),
+    "assertions afterwards, of a function": (
+        f"```python\n{F}```\nChecks:\n```python\nassert f(1) == 1\n```", "python", "f", F),
+    "samples of input and output afterwards": (
+        "```python\nprint(input())\n```\nFor\n```\n5\n```\nit prints\n```\n5\n```",
+        "python", None, "print(input())\n"),
+    "what it costs, in a fence": (f"```python\n{F}```\n```\nO(n log n)\n```", "python", None, F),
+    "a diff afterwards": (
+        f"```python\n{F}```\nThe change:\n```diff\n-    return 0\n+    return x\n```",
+        "python", None, F),
+    "ticks in the words afterwards": (
+        f"```python\n{F}```\n`f(3)` gives 3. Use ```f(3)``` anywhere.", "python", None, F),
+    "a fence in the program's own words": (
+        f"```python\n{TOLD}```\n{F}", "python", "f", TOLD),
+    "a fence with a word in the program's own words": (
+        "```python\n" + TOLD.replace("```", "```python", 1) + "```\n", "python", "f",
+        TOLD.replace("```", "```python", 1)),
+    "a second try that is cut off": (
+        f"```python\n{F}```\nBetter:\n```python\ndef f(x):\n    return (", "python", "f", F),
+    "a second try that only looks cut off": (
+        f"```python\nx = 1\n```\nBetter:\n```python\n{F}", "python", "f", F),
+    "steps, then all of it": (
+        "```python\nn = int(input())\n```\n```python\nprint(n)\n```\nTogether:\n"
+        "```python\nn = int(input())\nprint(n)\n```", "python", None,
+        "n = int(input())\nprint(n)\n"),
+    "c in a fence that says another": (
+        "```cpp\nint main() { return 1; }\n```", "c", None, "int main() { return 1; }\n"),
+    "both said": (
+        "```c\nint main() { return 0; }\n```\n```cpp\nint main() { return 1; }\n```", "c", None,
+        "int main() { return 0; }\n"),
+    "only another language": ("```java\nclass A {}\n```", "python", None, None),
+    "a thought whose fence stays open": (
+        f"<think>\n```python\nx = 1\n</think>\n```python\n{F}```", "python", None, F),
+    "in tags": (f"<answer>\n```python\n{F}```\n</answer>", "python", None, F),
 }  # fmt: skip
 
 

@@ -105,6 +105,30 @@ def test_apps_wraps_what_a_function_returns() -> None:
     assert suite.cases[0].expected == 3
 
 
+def test_a_list_of_one_is_taken_for_a_wrapping_only_where_it_is_no_text() -> None:
+    tests = {"fn_name": "f", "inputs": ["1", "2"], "outputs": ["[3]", "[4]"]}
+    suite = read_tests({"tests": json.dumps(tests)})
+    assert isinstance(suite, Calls)
+    assert [case.expected for case in suite.cases] == [[3], [4]]
+
+
+def test_tests_packed_as_names_with_texts_are_read() -> None:
+    tests = {"input_output": json.dumps({"inputs": ["1\n"], "outputs": ["2\n"], "fn_name": None})}
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        suite = read_tests({"tests": pack(pickle.dumps(tests, protocol))})
+        assert isinstance(suite, Stdio)
+        assert suite.cases == (("1\n", "2\n"),)
+    with pytest.raises(BadTests):
+        read_tests({"tests": pack(pickle.dumps(Boom()))})
+
+
+def test_the_function_is_named_by_what_stands_beside_a_test() -> None:
+    test = {"input": "[5, 1]\n3", "output": "1", "testtype": "functional"}
+    suite = read_tests({"tests": json.dumps([{**test, "metadata": {"func_name": "met"}}])})
+    assert isinstance(suite, Calls)
+    assert (suite.entry, suite.cases[0].args) == ("met", ([5, 1], 3))
+
+
 PREDICTIONS = [
     ("[1, 2]", "[ANSWER]\n[1,2]\n[/ANSWER]", "correct"),
     ("'a'", '[ANSWER]"a"[/ANSWER]', "correct"),

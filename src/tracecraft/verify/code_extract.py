@@ -21,6 +21,10 @@ LANGUAGES: dict[str, tuple[str, ...]] = {
     "rust": ("rust", "rs"),
 }
 """The words people write after a fence."""
+_KIN = {"c": "cpp", "cpp": "c"}
+"""Languages that people take for each other."""
+_TRIES = 6
+"""Fences that are tried as the end of a block."""
 
 _FILE = r"[\w./-]+\.(?:py|cpp|cc|h|hpp|c|rs|txt)"
 _NAMED = re.compile(
@@ -73,8 +77,9 @@ def extract(response: str, language: str = "python", entry: str | None = None) -
     text = thought.response
     offset = max(response.rfind(text), 0)
     blocks = list(_blocks(text))
-    fitting = [b for b in blocks if b.language == language and b.text.strip()]
-    fitting = fitting or [b for b in blocks if b.language is None and b.text.strip()]
+    fitting: list[_Block] = []
+    for said in (language, None, _KIN.get(language, language)):
+        fitting = fitting or [b for b in blocks if b.language == said and b.text.strip()]
     if not fitting:
         if any(b.language == "other" for b in blocks) and language != "python":
             return None
@@ -89,19 +94,56 @@ def extract(response: str, language: str = "python", entry: str | None = None) -
 def _blocks(text: str) -> list[_Block]:
     found: list[_Block] = []
     opening: re.Match[str] | None = None
-    for mark in _FENCE.finditer(text):
+    marks = list(_FENCE.finditer(text))
+    end = 0
+    for index, mark in enumerate(marks):
+        if mark.start() < end:
+            continue
         if opening is None:
             opening = mark
             continue
-        same = mark["fence"][0] == opening["fence"][0]
-        if same and len(mark["fence"]) >= len(opening["fence"]) and not mark["info"].strip():
-            found.append(_block(text, opening, mark.start(), closed=True))
-            opening = None
-        elif same and mark["info"].strip() and not text[opening.end() : mark.start()].strip():
+        if _closes(mark, opening):
+            last = _end(text, opening, marks[index:])
+            found.append(_block(text, opening, last.start(), closed=True))
+            opening, end = None, last.end()
+        elif (
+            mark["fence"][0] == opening["fence"][0]
+            and mark["info"].strip()
+            and not text[opening.end() : mark.start()].strip()
+        ):
             opening = mark  # a fence inside a fence, nothing between
     if opening is not None:
-        found.append(_block(text, opening, len(text), closed=False))
+        found.append(_open_block(text, opening))
     return found
+
+
+def _closes(mark: re.Match[str], opening: re.Match[str]) -> bool:
+    same = mark["fence"][0] == opening["fence"][0]
+    return same and len(mark["fence"]) >= len(opening["fence"]) and not mark["info"].strip()
+
+
+def _end(text: str, opening: re.Match[str], marks: list[re.Match[str]]) -> re.Match[str]:
+    """The fence that ends a block: the first, unless it stands in a text of a Python program."""
+    ends = [m for m in marks[: 2 * _TRIES] if _closes(m, opening)][:_TRIES]
+    word = opening["info"].strip().casefold()
+    if len(ends) > 1 and (not word or word in LANGUAGES["python"]):
+        for mark in ends:
+            if parses(_block(text, opening, mark.start(), closed=True).text):
+                return mark
+    return ends[0]
+
+
+def _open_block(text: str, opening: re.Match[str]) -> _Block:
+    """A block that no line of its own ends: up to the last fence in it that leaves a program."""
+    whole = _block(text, opening, len(text), closed=False)
+    if parses(whole.text):
+        return whole
+    ends = [m.start() for m in re.finditer(re.escape(opening["fence"]), text[whole.start :])]
+    for end in ends[: -_TRIES - 1 : -1]:
+        cut = _block(text, opening, whole.start + end, closed=False)
+        if parses(cut.text) or (whole.language not in {None, "python"} and cut.text.strip()):
+            return cut
+    return whole
 
 
 def _block(text: str, opening: re.Match[str], end: int, *, closed: bool) -> _Block:
@@ -130,15 +172,16 @@ def _choose(blocks: list[_Block], language: str, entry: str | None) -> _Block:
         return (mains or blocks)[-1]
     if entry is not None:
         defining = [b for b in blocks if defines(b.text, entry)]
+        whole = [b for b in defining if b.closed or parses(b.text)]
         if defining:
-            return defining[-1]
+            return (whole or defining)[-1]
     named = [b for b in blocks if b.name in {"main.py", "solution.py"}]
     programs = [b for b in blocks if parses(b.text) and not _is_session(b.text)]
     return (named or programs or blocks)[-1]
 
 
 def _is_session(text: str) -> bool:
-    """A shell or an interpreter session, or a sample of input or output, is no program."""
+    """A session of a shell, a sample of input or output, a list of assertions are no program."""
     first = text.lstrip().split("\n", 1)[0]
     if first.startswith((">>>", "$ ", "pip ", "python ")):
         return True
@@ -146,7 +189,10 @@ def _is_session(text: str) -> bool:
         tree = _parsed(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    return all(isinstance(n, ast.Expr) and not isinstance(n.value, ast.Call) for n in tree.body)
+    return all(
+        isinstance(n, ast.Assert) or (isinstance(n, ast.Expr) and not isinstance(n.value, ast.Call))
+        for n in tree.body
+    )
 
 
 def _parsed(text: str) -> ast.Module:

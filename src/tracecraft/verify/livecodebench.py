@@ -13,7 +13,7 @@ _MOST = 1 << 30
 """Bytes a set of tests may have when unpacked."""
 _TEXTS = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE"}
 _SCAFFOLD = {"PROTO", "FRAME", "MEMOIZE", "BINPUT", "LONG_BINPUT", "PUT", "STOP"}
-_OF_TEXTS = {"EMPTY_DICT", "MARK", "SETITEM", "SETITEMS"}
+_OF_TEXTS = {"DICT", "EMPTY_DICT", "MARK", "SETITEM", "SETITEMS"}
 """What a dictionary adds to these."""
 
 

@@ -119,10 +119,10 @@ def run_tests(source: bytes, spec: Mapping[str, Any]) -> None:
     try:
         tree = ast.parse(source)
         for name in sorted(_free_names(text) - names.keys()):
-            if peer.ask("has", name):
-                names[name] = peer.ask("name", name)
-            elif name in _GIVEN:
+            if name in _GIVEN:
                 names[name] = _GIVEN[name]
+            elif peer.ask("has", name):
+                names[name] = peer.ask("name", name)
         _run_all(tree, names, spec["entry"], report)
     except Gone as gone:
         report.line(gone=str(gone))
