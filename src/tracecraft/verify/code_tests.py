@@ -145,7 +145,10 @@ def _loaded(text: bytes | str) -> Any:
         return json.loads(text)
     except ValueError:
         plain = text.decode() if isinstance(text, bytes) else text
-        found = unpacked(plain) if _PACKED.match(plain) else None
+        try:
+            found = unpacked(plain) if _PACKED.match(plain) else None
+        except ValueError as error:
+            raise BadTests(f"tests cannot be read: {error}") from None
         return plain if found is None else found
 
 
