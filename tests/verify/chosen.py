@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from labelled import rows
@@ -84,6 +85,6 @@ _FILES = {
 }
 CHOSEN: dict[str, Callable[[], Iterator[Chosen]]] = {
     "jee": jee,
-    **{name: (lambda file=file: mmlu_pro(file)) for name, file in _FILES.items()},
+    **{name: partial(mmlu_pro, file) for name, file in _FILES.items()},
     "groq": groq,
 }

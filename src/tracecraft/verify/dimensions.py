@@ -263,28 +263,22 @@ def _product(text: str) -> Unit | None:
         found = _named(name)
         speed = _SPEED.fullmatch(name)
         if speed is not None and (token.group("power") or token.group("tail") or "")[:1] == "-":
-            parts, found = (speed.group(1), "s"), None
-        else:
-            parts = _run_together(name) if found is None else ()
+            found = None
+        parts = _run_together(name) if found is None else ()
         power = Fraction(token.group("power") or token.group("tail") or 1) * depth
         if len(under) == 1:
             under[-1] = 1 if "/" not in text or text.count("/") > 1 else under[-1]
         if parts:
             *heads, name = parts
             for head in heads:
-                size, own = _named(head) or (Fraction(1), {})
-                factor *= _raised(size, Fraction(depth))
-                for base, exponent in own.items():
-                    powers[base] = powers.get(base, Fraction(0)) + exponent * depth
+                factor *= _applied(powers, _named(head), Fraction(depth))
             found = _named(name)
         if found is None:
             unknown.append(_singular(name))
             found = (Fraction(1), {_singular(name): Fraction(1)})
         if abs(power) > 12:
             return None
-        factor *= _raised(found[0], power)
-        for base, exponent in found[1].items():
-            powers[base] = powers.get(base, Fraction(0)) + exponent * power
+        factor *= _applied(powers, found, power)
         count += 1
         offset = _OFFSETS.get(name, Fraction(0)) if power == 1 else Fraction(0)
         percent = percent or name in {"%", "percent", "pct"}
@@ -296,6 +290,14 @@ def _product(text: str) -> Unit | None:
     )
 
 
+def _applied(powers: dict[str, Fraction], entry: _Entry | None, power: Fraction) -> Fraction:
+    """The factor of a unit raised to a power, whose dimensions are added to `powers`."""
+    factor, own = entry or (Fraction(1), {})
+    for base, exponent in own.items():
+        powers[base] = powers.get(base, Fraction(0)) + exponent * power
+    return _raised(factor, power)
+
+
 def _raised(factor: Fraction, power: Fraction) -> Fraction:
     if power.denominator == 1:
         return factor ** int(power)
@@ -305,6 +307,9 @@ def _raised(factor: Fraction, power: Fraction) -> Fraction:
 @lru_cache(maxsize=1 << 12)
 def _run_together(name: str) -> tuple[str, ...]:
     """The two units of a product without a space, as `Nm` and `kJmol`; none where it is no such."""
+    speed = _SPEED.fullmatch(name)
+    if speed is not None:
+        return (speed.group(1), "s")
     for tail in _TAILS:
         head = name.removesuffix(tail)
         if head != name and head in _HEADS:
