@@ -93,7 +93,11 @@ def _suite(problem: Mapping[str, Any]) -> Suite:
 class Code(Verifier, use="code", version=1):
     """The program in the response passes the problem's tests, or says what they say it returns.
 
-    `incorrect` covers a response that has ended without any program; one cut off inside its
+    Printed lines are compared word by word; numbers that the expected text writes with a point or
+    an exponent may be off by 1e-6, none in LiveCodeBench's tests, where they are decimals; in
+    CodeContests' tests lines and letter case do not count. Results of calls are compared as plain
+    data, floats to 1e-9; EvalPlus's by its own rules. A problem's `comparison` or `checker` goes
+    before. `incorrect` covers a response that has ended without any program; one cut off inside its
     reasoning is `unverifiable`, as is a problem whose tests cannot be read or were not all run.
     """
 
