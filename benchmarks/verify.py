@@ -8,8 +8,9 @@ in a box (its own advice; raw strings do much worse), the reference of a worked 
 it, and its own timeouts of 3 s. Both are warmed by a few pairs. Time is CPU time of
 this process and of its workers, each policy's caches of parsed answers filled by its first run and
 so colder for the first. `unsure` is the share that is neither right nor wrong.
-`label` is the set's own; in prime and qwen it comes from other graders and errs more often than
-either column (see tests/verify/math.tsv), so read `agreement`, not `accuracy`, there.
+`accuracy` is agreement with the set's own label; in prime, qwen and theoremqa it comes from other
+graders and errs more often than either verifier: tests/verify/labels.tsv has each such row. Of
+theoremqa the floats are left out, whose tolerance of 4% is for quantities.
 Sets other than `builtin` come from TRACECRAFT_DATA (default ../shared/data) where that exists.
 """
 
@@ -20,6 +21,7 @@ import json
 import logging
 import os
 import resource
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,26 +59,24 @@ def builtin() -> Iterator[Pair]:
                 yield Pair(row["reference"], response, row["outcome"] == "correct")
 
 
-def tricky() -> Iterator[Pair]:
-    for row in rows(DATA / "answer_cases/cases.jsonl"):
-        if row["domain"] == "math":
-            yield Pair(row["gold"], f"\\boxed{{{row['answer']}}}", row["correct"])
-        elif row["domain"] == "math_response":
-            yield Pair(row["gold"], row["answer"], row["correct"])
-
-
 def gsm8k() -> Iterator[Pair]:
     for row in rows(DATA / "math_gsm8k/example_model_solutions.jsonl.gz"):
         for name in ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification"):
             yield Pair(row["ground_truth"], row[name]["solution"], row[name]["is_correct"])
 
 
-def graded(folder: str, pattern: str = "*.jsonl.gz") -> Iterator[Pair]:
-    for path in sorted((DATA / folder).glob(pattern)):
-        for row in rows(path):
-            scores = row.get("score") or []
-            for response, score in zip(row["code"], scores, strict=False):
-                yield Pair(str(row.get("answer") or row["gt"]), response, bool(score))
+def labelled(name: str) -> Iterator[Pair]:
+    """A labelled set as the tests read it, but for what has the tolerance of quantities."""
+    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/verify")]
+    import pytest
+    from labelled import SETS as READERS
+
+    try:
+        for row in READERS[name]():
+            if isinstance(row.judge, Math):
+                yield Pair(row.reference, row.response, row.right)
+    except pytest.skip.Exception as error:
+        raise FileNotFoundError(name) from error
 
 
 def mathverify() -> Iterator[Pair]:
@@ -89,12 +89,22 @@ def mathverify() -> Iterator[Pair]:
 
 SETS: dict[str, Callable[[], Iterator[Pair]]] = {
     "builtin": builtin,
-    "tricky": tricky,
     "gsm8k": gsm8k,
-    "qwen": lambda: graded("eq_qwen_rm_maj_math_cot"),
-    "prime": lambda: graded("eq_prime_outputs"),
-    "skythought": lambda: graded("traces_skythought_math"),
     "mathverify": mathverify,
+    **{
+        name: partial(labelled, name)
+        for name in (
+            "tricky",
+            "nemo",
+            "qwen",
+            "prime",
+            "skythought",
+            "tora",
+            "mario",
+            "mario apart",
+            "theoremqa",
+        )
+    },
 }
 
 
@@ -169,7 +179,7 @@ def measured(
 
 
 WARM = [
-    Pair(r"\frac{n(n+1)}{2}", r"\boxed{\sum_{k=1}^{n} k}", right=True),
+    Pair(r"\frac{1}{3}", r"\boxed{\int_0^1 x^2\,dx}", right=True),
     Pair(r"\sqrt{8}", r"So the answer is $\boxed{2\sqrt{2}}$.", right=True),
     Pair("#### 7", "A: 7 dollars", right=True),
 ]

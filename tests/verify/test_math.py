@@ -136,7 +136,7 @@ def test_the_extracted_answer_stands_where_its_span_says():
 
 
 def test_a_question_that_needs_algebra_is_settled_by_math_verify():
-    verdict = judge_answer(r"\frac{n(n+1)}{2}", r"\boxed{\sum_{k=1}^{n} k}")
+    verdict = judge_answer(r"\frac{1}{3}", r"\boxed{\int_0^1 x^2\,dx}")
     assert verdict.outcome == "correct"
     assert verdict.detail == "box: math-verify"
 

@@ -74,7 +74,11 @@ def _digit_or_argument(p: "Parser") -> Node:
 
 
 def _frac(p: "Parser") -> Node:
-    return Call("div", (_digit_or_argument(p), _digit_or_argument(p)))
+    top, bottom = _digit_or_argument(p), _digit_or_argument(p)
+    match top, bottom:
+        case Symbol("d" | "partial"), Call("mul", (Symbol("d" | "partial"), Symbol())):
+            raise Unparsed("a derivative that is not worked out")
+    return Call("div", (top, bottom))
 
 
 def _binom(p: "Parser") -> Node:
