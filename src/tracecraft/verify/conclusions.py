@@ -193,7 +193,10 @@ def lines(text: str, known: str, *, several: bool) -> Iterator[Letters]:
 def enumerates(before: str, letter: str) -> bool:
     """Whether a line that begins with an option only goes on with those of the lines before."""
     begun = _BEGINS.findall(before)
-    return bool(begun) and letter not in begun and begun[-1] < letter
+    if not begun or begun[-1] >= letter:
+        return False
+    above = before.rstrip().rsplit("\n", 1)[-1]
+    return letter not in begun or _BEGINS.match(above) is not None
 
 
 def _word_end(text: str, at: int) -> int:
