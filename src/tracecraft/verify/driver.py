@@ -100,7 +100,8 @@ def rehearse() -> None:
         os.dup2(saved, descriptor)
         os.close(saved)
     open_streams()
-    sys.modules.clear()
+    for name in sys.modules.keys() - kept.keys():
+        del sys.modules[name]
     sys.modules.update(kept)
     sys.path[:], sys.argv[:] = path, [""]
     linecache.clearcache()
