@@ -41,6 +41,7 @@ _LEAST_WRITTEN = 10
 _LISTED = re.compile(r"(?:\b(?:is|are)|=|:)\s*(\[[^\[\]]*\])$")
 _OTHERWISE = re.compile(
     r"^(?:since|because|if|when)\b|\b(?:not|no|never|neither|undefined|impossible|cannot|\w+n't)\b"
+    r"|\bor (?:more|less|fewer|greater|higher|lower)\b"
     r"|\b(?:more|less|greater|fewer|larger|smaller|higher|lower) than\b[^\d]{0,14}\d",
     re.IGNORECASE,
 )

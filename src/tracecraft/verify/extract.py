@@ -77,6 +77,7 @@ _BECAUSE = re.compile(
 )
 _SENTENCE = re.compile(r"(?<=[^\s.])[.!?](?=\s+[^\s])|\n+(?=\s*\S)")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+_VERDICT = re.compile(r"(?:yes|no|true|false)[,.][^\d\n]*", re.IGNORECASE)
 _BROKEN = re.compile(r"(?:\b(?:is|are|was|be)|=|:)$")
 _THEREFORE = re.compile(r"(?<=[\s$])(?:Therefore|Thus|Hence|So)\b,?")
 _HOPE = re.compile(r"\s*I hope it is correct\.?$")
@@ -86,8 +87,10 @@ _NUMBER = re.compile(
     r"(?<![\w.^])(?<![\w']\()[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?%?(?![\w^_\\])"
 )
 _ENDS_IN = re.compile(
-    r"(?:\b(?:is|are|equals|was)|=|≈)\s+(?:(?:approximately|about|exactly|only|therefore|thus)\s+)?"
-    r"(?P<number>[-+−]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)%?|\[[^\[\]\n]{1,80}\])(?![\w.,/^]*\d)[^\d\n$\\]{0,20}$"
+    r"(?:\b(?:is|are|equals|was)(?: at)?|=|≈)\s+"
+    r"(?:(?:approximately|about|exactly|only|therefore|thus)\s+)?"
+    r"(?P<number>[-+−]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)%?|\[[^\[\]\n]{1,80}\]"
+    r"|\([^(),\n]{1,40},[^()\n]{1,40}\))(?![\w.,/^]*\d)(?!.*\bthan\b)[^\d\n$\\]{0,20}$"
 )
 """A sentence that ends in its value, with a unit or none."""
 _LISTED = re.compile(r"`*(\[[^\[\]\n]{1,80}\])`*\.?$")
@@ -293,7 +296,8 @@ def _whole(text: str) -> Extract | None:
         return None
     words = re.findall(r"[A-Za-z]{2,}", re.sub(r"\\[a-zA-Z]+", " ", line))
     display = _DISPLAY.fullmatch(line.rstrip("."))
-    if display is None and (len(words) > 4 or (len(words) > 1 and line.endswith((".", "?")))):
+    long = len(words) > 4 or (len(words) > 1 and line.endswith((".", "?")))
+    if display is None and long and not _VERDICT.fullmatch(line):
         return None
     start = text.index(line)
     return Extract(line, "whole", start, start + len(line))
