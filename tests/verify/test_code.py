@@ -345,14 +345,16 @@ def test_compiled_tests_that_are_left_early_are_not_passed(language: str) -> Non
     if shutil.which(COMPILERS[language]) is None or rung() == "landlock":
         pytest.skip(f"no {COMPILERS[language]}, or a rung without a folder")
     program, tests, right, leaving = JOINED[language]
-    beside = {"language": language, "test": tests, "entry_point": "f"}
+    prompt = program.partition("BODY")[0]
+    beside = {"language": language, "test": tests, "entry_point": "f", "prompt": prompt}
 
-    def outcome(body: str) -> str:
-        response = f"```{language}\n{program.replace('BODY', body)}\n```"
+    def outcome(body: str, begin: str = prompt) -> str:
+        response = f"```{language}\n{begin}{program.replace('BODY', body)[len(prompt) :]}\n```"
         return Code(weak="accept").judge(beside, response).outcome
 
     if outcome(right) == "unverifiable":
         pytest.skip(f"{COMPILERS[language]} is here without its toolchain")
+    assert outcome(right, "") == "correct"
     assert [outcome(b) for b in (right, leaving, right.replace("2", "3"))] == [
         "correct", "incorrect", "incorrect",
     ]  # fmt: skip

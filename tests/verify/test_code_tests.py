@@ -112,6 +112,26 @@ def test_a_list_of_one_is_taken_for_a_wrapping_only_where_it_is_no_text() -> Non
     assert [case.expected for case in suite.cases] == [[3], [4]]
 
 
+@needs_sandbox
+@pytest.mark.parametrize("returned", ["3", "[3]"])
+def test_what_stands_in_a_list_of_one_may_be_returned_either_way(returned: str) -> None:
+    tests = {"fn_name": "f", "inputs": [[1]], "outputs": [[3]]}
+    response = f"```python\ndef f(x): return {returned}\n```"
+    assert Code().judge({"tests": json.dumps(tests)}, response).outcome == "correct"
+    calls = [{"fn_name": "f", "input": [1], "output": [3], "type": "function_call"}]
+    assert Code().judge({"tests": json.dumps(calls)}, response).outcome == "correct"
+    wrong = response.replace("3", "4")
+    assert Code().judge({"tests": json.dumps(tests)}, wrong).outcome == "incorrect"
+
+
+@needs_sandbox
+def test_the_fuller_tests_count_where_a_set_has_both() -> None:
+    row = {"test_list": ["assert f(1) == 1"], "test": "for x, y in ((1, 1), (2, 3)):\n"
+           "    assert f(x) == y\n", "test_imports": []}  # fmt: skip
+    assert Code().judge(row, "```python\ndef f(x): return x\n```").outcome == "incorrect"
+    assert Code().judge(row, "```python\ndef f(x): return 2 * x - 1\n```").outcome == "correct"
+
+
 def test_tests_packed_as_names_with_texts_are_read() -> None:
     tests = {"input_output": json.dumps({"inputs": ["1\n"], "outputs": ["2\n"], "fn_name": None})}
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):

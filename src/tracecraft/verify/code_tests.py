@@ -74,6 +74,8 @@ class Calls:
     """The graders of this set import the usual names for a response."""
     prompt: str | None = None
     """The beginning of the program, which a response may leave out."""
+    wrapped: bool = False
+    """Each result stood in a list of one: APPS wraps it so, and its grader takes either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ def _from_mapping(m: Mapping[str, Any]) -> Suite:
         return _code_contests(m)
     if "base_input" in m or "plus_input" in m:
         return _evalplus(m)
-    if "test_list" in m:
+    if "test_list" in m and not isinstance(m.get("test"), str):
         lines = [*m["test_list"], *(m.get("challenge_test_list") or ())]
         setup = [*(m.get("test_imports") or ()), m.get("test_setup_code") or ""]
         return _asserts(lines, "\n".join(filter(None, setup)), m)
@@ -291,6 +293,8 @@ def _code_contests(m: Mapping[str, Any]) -> Stdio:
     pairs = []
     for key in ("public_tests", "private_tests", "generated_tests"):
         part = m.get(key) or {}
+        if isinstance(part, str):
+            part = json.loads(part)
         if isinstance(part, list):
             pairs += [_pair(t) for t in part]
         else:
@@ -300,10 +304,11 @@ def _code_contests(m: Mapping[str, Any]) -> Stdio:
 
 def _calls(entry: str, pairs: list[tuple[Any, Any]], m: Mapping[str, Any]) -> Calls:
     cases = [(_arguments(given), _value(wanted)) for given, wanted in pairs]
-    if all(isinstance(wanted, list) and len(wanted) == 1 for _, wanted in pairs) and "outputs" in m:
-        cases = [(given, wanted[0]) for given, wanted in cases]  # APPS wraps what is returned
+    wrapped = all(isinstance(wanted, list) and len(wanted) == 1 for _, wanted in pairs)
+    if wrapped:
+        cases = [(given, wanted[0]) for given, wanted in cases]
     calls = tuple(Call(tuple(given), wanted) for given, wanted in cases)
-    return Calls(entry, calls, prelude=True, prompt=m.get("starter_code"))
+    return Calls(entry, calls, prelude=True, prompt=m.get("starter_code"), wrapped=wrapped)
 
 
 def _arguments(given: Any) -> list[Any]:

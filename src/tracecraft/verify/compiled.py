@@ -127,7 +127,7 @@ def run_joined(sandbox: Sandbox, suite: Program, text: str, language: str, terms
     The tests run beside what they test, so leaving early looks like passing.
     """
     done = secrets.token_hex(16)
-    joined = _joined(text, _telling(suite.code, language, done))
+    joined = _joined(_whole(text, suite.prompt), _telling(suite.code, language, done))
     program = compiled(sandbox, joined, language, {})
     if isinstance(program, Report):
         return program
@@ -138,6 +138,17 @@ def run_joined(sandbox: Sandbox, suite: Program, text: str, language: str, terms
     if done in joined and not ran.stdout.endswith(done.encode()):
         return Report("runtime_error", 0, 1, "it left before the tests were done", (0,))
     return Report("weak", 1, 1, "the tests ran in the program's own process")
+
+
+def _whole(text: str, prompt: str | None) -> str:
+    """A response may be the rest of a function that the prompt leaves open, or rely on what the
+    prompt includes.
+    """
+    begun = re.findall(r"\b(\w+)\s*\([^{}]*\{\s*$", prompt or "")
+    if not begun or re.search(rf"\b{begun[-1]}\s*\([^;{{}}]*\{{", text):
+        above = re.findall(r"^(?:#include|using |use ).*$", prompt or "", re.M)
+        return "\n".join([*(line for line in above if line not in text), text])
+    return f"{prompt}{text}"
 
 
 def _telling(tests: str, language: str, word: str) -> str:
