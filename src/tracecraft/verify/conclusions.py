@@ -55,13 +55,12 @@ _ENDS_WITH = re.compile(
     r"\b(?:is|are|option|choice)\b(?:\s*\(are\)|\(s\))*[\s:*$]*(?P<named>[(\[][A-J][)\]])"
     r"|\(\s*(?:[Oo]ption|[Cc]hoice)\s+(?P<told>[A-J])\s*\)\W*$|(?:[.}%]|\d[a-z]{0,3})\$?\s*(?P<last>[(\[][A-J][)\]])\W*$"
 )
-_OPTION_LINE = re.compile(r"^[ \t*]*[(\[][A-J][)\]]", re.MULTILINE)
 _IS_OPTION = re.compile(
     r"\bis\s+(?:therefore\s+|thus\s+)?(?=(?:option|choice)\s*[(\[*$]*[A-J]\b)", re.IGNORECASE
 )
 _IT_IS = re.compile(r"\b[Ii]t(?:'s|’s|\s+is)\s+(?=[(\[*]*[A-J][)\]*]*\s*(?:[.!,]|$))")
 _IN_BRACKETS = re.compile(r"\(\s*(?:option|choice)\s+([A-J])\s*\)", re.IGNORECASE)
-_IS_BELOW = re.compile(r"\b(?:is|are)\s*:[ \t*]*\n\s*(?=[(\[][A-J][)\]])")
+_IS_BELOW = re.compile(r"\b(?:is|are)\s*:[ \t*]*\n\s*(?=[(\[]?[A-J][)\].:])")
 _BEGINS = re.compile(r"^[ \t*]*[(\[]?([A-J])(?:[)\].:]|\*\*)", re.MULTILINE)
 _BARE = re.compile(
     r"[\s>*_#$\"'`\-]*(?:(?i:(?:final\s+)?(?:options?|choices?|answers?))\s*)?[(\[*_$\\{]*"
@@ -147,7 +146,7 @@ def ended(text: str, known: str, *, several: bool) -> Iterator[Letters]:
         read = standing(text, match.end(), known, "concluded", several=several, sure=False)
         if read is not None:
             yield read
-    if len(_OPTION_LINE.findall(text)) == 1:
+    if len(set(_BEGINS.findall(text))) == 1:
         for match in _IS_BELOW.finditer(text):
             read = standing(text, match.end(), known, "concluded", several=several, sure=False)
             if read is not None:
