@@ -10,11 +10,11 @@ from typing import Any
 
 from tracecraft.verify.nodes import Call, Matrix, Node, Number, Symbol
 
-__all__ = ["DOUBLES", "MANY", "Undefined", "digits", "precise_context", "value"]
+__all__ = ["DOUBLES", "MANY", "MOST_TERMS", "Undefined", "digits", "precise_context", "value"]
 
 DIGITS, MANY = 40, 160
 _MOST_FACTORIAL = 2_000
-_MOST_TERMS = 300
+MOST_TERMS = 300
 _LARGEST = 5
 """Rows of a determinant."""
 
@@ -114,7 +114,7 @@ def _counted(first: Any, last: Any, k: Any) -> list[Any]:
     ends = [int(x.real) for x in (first, last)]
     if any(x.imag or x.real != end for x, end in zip((first, last), ends, strict=True)):
         raise Undefined("a sum between numbers that are not whole")
-    if not -1 <= ends[1] - ends[0] < _MOST_TERMS:
+    if not -1 <= ends[1] - ends[0] < MOST_TERMS:
         raise Undefined("a sum")
     return [k.number(Fraction(n)) for n in range(ends[0], ends[1] + 1)]
 

@@ -8,8 +8,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from tracecraft.verify.arithmetic import DOUBLES, MANY, digits, precise_context, value
-from tracecraft.verify.nodes import Call, Node, Number, Symbol, mentioned, symbols, walk
+from tracecraft.verify.arithmetic import DOUBLES, MANY, MOST_TERMS, digits, precise_context, value
+from tracecraft.verify.nodes import Call, Node, Number, Symbol, mentioned, renamed, symbols, walk
 
 __all__ = ["attempted", "differ", "exact", "points", "precise", "real", "same", "wider"]
 
@@ -21,6 +21,8 @@ _CANCELLED = 1e-6
 _VANISHING, _LEFT = 1e-30, 1e-60
 """What a cancellation leaves at forty digits, and by how much less four times as many leave."""
 _IMAGINARY = 1e-9
+_MOST_PARTS = 150
+"""Parts of an expression that are looked at one by one."""
 _MOST_BITS = 20_000
 _MOST_FACTORIAL = 2_000
 
@@ -33,6 +35,8 @@ def exact(node: Node) -> Fraction | None:
         case Call("percent", (inner,)):
             found = exact(inner)
             return None if found is None else found / 100
+        case Call(("sum" | "prod") as op, (body, Symbol(name), low, high)):
+            return _exact_sum(op, body, name, exact(low), exact(high))
         case Call(
             (
                 "add" | "mul" | "div" | "neg" | "pow" | "fact" | "binom" | "abs" | "gcd" | "lcm"
@@ -47,6 +51,22 @@ def exact(node: Node) -> Fraction | None:
                 values.append(found)
             return _exactly(op, values)
     return None
+
+
+def _exact_sum(
+    op: str, body: Node, name: str, low: Fraction | None, high: Fraction | None
+) -> Fraction | None:
+    if low is None or high is None or not 0 <= high - low < MOST_TERMS:
+        return None
+    if low.denominator > 1 or high.denominator > 1:
+        return None
+    total = Fraction(op == "prod")
+    for count in range(int(low), int(high) + 1):
+        term = exact(renamed(body, {name: Number(Fraction(count))}))
+        if term is None or _bits(total) > _MOST_BITS:
+            return None
+        total = total * term if op == "prod" else total + term
+    return total
 
 
 def _exactly(op: str, v: list[Fraction]) -> Fraction | None:
@@ -256,11 +276,11 @@ def _real_there(a: Node, b: Node, point: Mapping[str, Fraction]) -> bool:
 def _imaginary(node: Node, point: Mapping[str, Fraction]) -> bool:
     """Whether it, or anything that it is made of, is not real at a point."""
     at = {s: complex(v) for s, v in point.items()}
-    for part in walk(node):
-        if isinstance(part, Call):
-            found = attempted(part, at, DOUBLES)
-            if found is not None and abs(found.imag) > _IMAGINARY * max(1.0, abs(found)):
-                return True
+    parts = [n for n in walk(node) if isinstance(n, Call)]
+    for part in parts if len(parts) <= _MOST_PARTS else [node]:
+        found = attempted(part, at, DOUBLES)
+        if found is not None and abs(found.imag) > _IMAGINARY * max(1.0, abs(found)):
+            return True
     return False
 
 

@@ -130,8 +130,8 @@ def symbols(node: Node) -> set[str]:
     return {n for n in mentioned(node) if n not in CONSTANTS and n[0] != "#"}
 
 
-def renamed(node: Node, names: Mapping[str, Symbol]) -> Node:
-    """An expression with other names."""
+def renamed(node: Node, names: Mapping[str, Node]) -> Node:
+    """An expression with other names, or with values for names."""
     match node:
         case Symbol(name):
             return names.get(name, node)

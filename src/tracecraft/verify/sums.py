@@ -37,6 +37,8 @@ def _bound(node: Node, name: str, bound: Symbol) -> Node:
             return Call(f"apply {found.removesuffix(name)}", (bound,))
         case Symbol(found) if f"_{name}" in found:
             raise Unparsed("an index that counts")
+        case Call(("sum" | "prod"), _):
+            raise Unparsed("a sum of sums")  # as many terms as the counts multiplied
         case Call(op, args):
             return Call(op, tuple(_bound(x, name, bound) for x in args))
     return node
