@@ -127,10 +127,12 @@ def report(found: Sequence[dict[str, Any]]) -> str:
 
 
 def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """The backbone and the merges with the mixture, and every model with the backbone."""
+    """Merges with the mixture, all with the backbone, `reversed` with a branch and the mean."""
     rest = [n for n in names if n not in ("backbone", "mixture", *DOMAINS)]
     mixed = [(n, "mixture") for n in ("backbone", *rest)]
-    return [*mixed, *((n, "backbone") for n in (*DOMAINS, "mixture", *rest))]
+    chosen = [("reversed", other) for other in ("code", "linear")]
+    seen = [pair for pair in chosen if set(pair) <= set(names)]
+    return [*mixed, *((n, "backbone") for n in (*DOMAINS, "mixture", *rest)), *seen]
 
 
 def _interval(values: Sequence[float], times: float) -> str:
