@@ -192,13 +192,17 @@ def touch_memory(work: Path) -> None:
     place.unlink()
 
 
-def again(work: Path, threads: int) -> tuple[Cost, Cost]:
-    """Copy and merge in turn within one process: the medians of all rounds but the first."""
+def again(work: Path, threads: int) -> tuple[Cost, str]:
+    """Copy and merge in turn within one process, by the medians of all rounds but the first."""
     command = ours(work, "again", {"use": "arcee_fusion"}, threads)
     command[2] = f"COPY = {COPY!r}\n{AGAIN}"
     told = subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT).stdout
     copied, merged = (Cost(*each) for each in json.loads(told))
-    return copied, merged
+    return merged, (
+        f"in turn within one process, {threads} threads: copy {copied.wall:.2f} s wall,"
+        f" {copied.cpu:.2f} s CPU; merge {merged.wall:.2f} s and {merged.cpu:.2f} s:"
+        f" {merged.wall / copied.wall:.2f} and {merged.cpu / copied.cpu:.2f} times the copy"
+    )
 
 
 def ours(work: Path, out: str, method: dict[str, str], threads: int) -> list[str]:
@@ -339,14 +343,13 @@ def main() -> None:
         [sys.executable, "-c", COPY, *files, str(copied)], copied, options.rounds
     )
     copied.unlink()
-    ratios = []
+    told = []
     for threads in (2, 1):
         name = f"exact, {threads} threads"
         command = ours(work, name, {"use": "arcee_fusion"}, threads)
         costs[name] = measure(command, work / name, options.rounds)
-        copied, merged = again(work, threads)
-        costs[f"again, {threads} threads"] = merged
-        ratios.append((threads, copied, merged))
+        costs[f"again, {threads} threads"], in_turn = again(work, threads)
+        told.append(in_turn)
     for compute in [] if options.exact else options.compute:
         method = {"use": "arcee_fusion", "mode": "reference", "compute": compute}
         name = f"reference-{compute}"
@@ -360,12 +363,7 @@ def main() -> None:
         ours(big, "out", {"use": "arcee_fusion"}, 2), big / "out", 1
     )
     table(costs)
-    for threads, copied, merged in ratios:
-        print(
-            f"in turn within one process, {threads} threads: copy {copied.wall:.2f} s wall,"
-            f" {copied.cpu:.2f} s CPU; merge {merged.wall:.2f} s and {merged.cpu:.2f} s:"
-            f" {merged.wall / copied.wall:.2f} and {merged.cpu / copied.cpu:.2f} times the copy"
-        )
+    print(*told, sep="\n")
     same = (work / "exact, 1 threads/model.safetensors").read_bytes() == (
         work / "exact, 2 threads/model.safetensors"
     ).read_bytes()
