@@ -6,9 +6,8 @@ from typing import NamedTuple
 OPEN, CLOSE = "<think>", "</think>"
 _PAIRS = ((OPEN, CLOSE), ("<|begin_of_thought|>", "<|end_of_thought|>"))
 _ROLE = r"(?:<\|im_start\|>)?"
-BEGUN = rf"\A\s*{_ROLE}think[ \t]*\n"
+BEGUN = re.compile(rf"\s*{_ROLE}think[ \t]*\n")
 """How a thought begins that is parted by lines, with or without a chat's marks, as s1's are."""
-_BEGUN = re.compile(BEGUN)
 _ANSWER = re.compile(r"^answer[ \t]*$|<\|im_start\|>answer[ \t]*$", re.MULTILINE)
 _SOLUTION, _SOLVED = "<|begin_of_solution|>", "<|end_of_solution|>"
 
@@ -37,7 +36,7 @@ def split(text: str, *, opened: bool = False) -> Thought:
             all reasoning.
     """
     body = text.strip()
-    lined = _BEGUN.match(body + "\n")
+    lined = BEGUN.match(body + "\n")
     if lined is not None and not any(closing in body for _, closing in _PAIRS):
         return _lined(body[lined.end() :])
     for opening, closing in _PAIRS:

@@ -30,6 +30,8 @@ PLAIN = [
     "Assume for contradiction that there is a largest prime. \\boxed{6}",
     "The pump requires specific conditions, which hold here. \\boxed{6}",
     "This is a common factor problem with 12 and 18, so \\boxed{6}",
+    "So it is \\boxed{6}. If you have any questions, please ask!",
+    "We need more than 5 tiles, and \\text{without further} cuts it is \\boxed{6}.",
 ]
 
 

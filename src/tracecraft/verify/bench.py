@@ -13,7 +13,7 @@ import polars as pl
 from tracecraft.schema import Verdict
 from tracecraft.stage import Desk
 from tracecraft.think import split
-from tracecraft.verify.extract import TAG
+from tracecraft.verify.extract import tagged
 from tracecraft.verify.workers import Pool, Task, guarded
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _response(judge: "Verifier", row: Row) -> tuple[str, int] | Verdict:
         if row.get(column) is None:
             what = "reference answer" if column == "answer" else column
             return Verdict("unverifiable", detail=f"no {what}", seconds=0.0)
-    if TAG.search(text) is None:
+    if not tagged(text):
         return text, 0
     thought = split(text)
     if not thought.closed:

@@ -15,53 +15,54 @@ _FACT = (
 )
 _PROBLEM = r"(?:problem|question|puzzle|statement|prompt|text)"
 _NOT = r"(?:(?:is|are|was|were)(?:n't|\s+not)|not)"
+_NOUNS = "problem question puzzle statement prompt text"
 _SIGNS = [
-    (("insufficient", "inadequate", "mismatched", "conflicting", "incomplete"),
+    ("insufficient inadequate mismatched conflicting incomplete",
      rf"(?:insufficient|inadequate|mismatched|conflicting|incomplete)\s+(?:\w+\s+)?{_FACT}"),
-    (("enough", "sufficient"), rf"(?:{_NOT}\s+(?:\w+ly\s+)?(?:enough|sufficient))\s+{_FACT}"),
-    (("not ", "n't"),
+    ("enough sufficient", rf"(?:{_NOT}\s+(?:\w+ly\s+)?(?:enough|sufficient))\s+{_FACT}"),
+    (_NOUNS,
      rf"{_NOT}\s+(?:\w+ly\s+)?(?:provided|given|specified|mentioned|stated)"
      rf"\s+(?:in|by)\s+the\s+(?:\w+\s+)?{_PROBLEM}"),
-    (("not", "can't", "impossible", "unable"),
+    ("cannot can't not impossible unable",
      r"(?:can(?:not|'t|\s+not)|impossible\s+to|unable\s+to|not\s+possible\s+to)\s+(?:be\s+)?"
      r"(?:\w+ly\s+)?(?:determined?|answer(?:ed)?|calculated?|solved?)\b[^.\n]{0,40}"
      r"\b(?:without|from\s+the|with\s+the\s+(?:given|provided)|based\s+on\s+the"
      r"|as\s+(?:stated|given))"),
-    (("might", "may", "likely", "probably", "seem", "appear"),
+    (_NOUNS,
      rf"{_PROBLEM}\s+(?:\w+\s+){{0,2}}"
      r"(?:might|may|likely|probably|seems?\s+to|appears?\s+to)\s+"
      r"(?:\w+\s+)?(?:expects?|intends?|intended|contains?|assumes?|has|have|lacks?"
      r"|(?:be\s+|is\s+)(?:missing|incomplete))\b"),
-    (("likely", "probably"),
+    ("intended expected",
      r"(?:likely|probably)\s+(?:the\s+)?(?:intended|expected)\s+(?:answer|solution|problem)"),
-    (("typo", "ill-posed", "incomplete", "flawed"),
+    ("typo ill-posed incomplete flawed",
      r"(?:contains?|has|have|is|be)\s+(?:likely\s+)?(?:an?\s+)?"
      r"(?:typo|ill-posed|incomplete|flawed)\b"
      r"|\bassuming\s+(?:(?:that\s+)?there\s+(?:is|was)\s+)?a\s+typo"),
-    (("error", "mistake"),
+    (_NOUNS,
      rf"{_PROBLEM}\s+(?:\w+\s+)?contains?\s+(?:an?\s+)?(?:error|mistake)"),
-    (("assumption", "similar", "structure"),
+    ("assumption assumptions similar structure structures",
      r"(?:common|standard|typical|usual)\s+"
      r"(?:assumption|value\s+in\s+similar|problem\s+structures?)"
      r"|\bunder\s+(?:the|this|that|an?)\s+(?:\w+\s+)?assumptions?\b"),
-    (("additional", "more", "further", "missing", "extra", "specific"),
+    ("additional more further missing extra specific",
      r"(?:without\s+(?:\w+\s+)?specific|(?:without|needs?|requires?|required)\s+(?:\w+\s+)?"
      r"(?:additional|more|further|missing|extra))\s+(?:\w+\s+)?"
      rf"(?:{_FACT}|constraints?|equations?)"),
-    (("assum",),
+    ("assume assuming",
      r"assum(?:e|ing)\s+(?:that\s+)?there\s+(?:are|is|were|was)\W+(?:a\s+total\s+of\s+)?\d"
      r"|\bassum(?:e|ing)\s+(?:that\s+)?(?:each|every|all|both)\b[^.\n]{0,30}?"
      r"\b(?:equal|equally|same)\b"),
-    (("please", "if you have", "if you can"),
-     r"(?:please\s+(?:provide|clarify|share)|if\s+you\s+(?:have|can\s+provide)\s+"
-     r"(?:any\s+|the\s+|more\s+|additional\s+|further\s+|specific\s+))"),
+    ("please you",
+     r"(?:please\s+(?:provide|clarify|share)\s+(?!any\s+(?:feedback|questions?))|if\s+you\s+"
+     rf"(?:have|can\s+provide)\s+(?:(?:any|the|more|additional|further|specific)\s+)+(?:{_FACT}))"),
 ]  # fmt: skip
-_CAVEATS = [(words, re.compile(rf"\b{pattern}")) for words, pattern in _SIGNS]
-"""Each with words without one of which it cannot match: these are found far faster."""
-_WORDS = sorted({word for words, _ in _SIGNS for word in words})
-_BEFORE, _BEHIND = 90, 160
-"""Characters before and behind such a word in which its pattern is looked for."""
-_CLOSING = 1_500
+_CAVEATS = [(frozenset(words.split()), re.compile(rf"\b{pattern}")) for words, pattern in _SIGNS]
+"""Each with words without one of which it cannot match: a set of them is found far faster."""
+_WORDS = frozenset().union(*(words for words, _ in _CAVEATS))
+_PARTED = str.maketrans(dict.fromkeys('!"#$%&()*+,./:;<=>?@[]^_`{|}~', " "))
+"""A backslash stays, so that `\\text` is no text."""
+_CLOSING = 700
 """Characters from the end in which a response closes; before, doubts may have been resolved."""
 
 
@@ -91,13 +92,9 @@ def despair(thought: str) -> str | None:
 def caveat(response: str) -> str | None:
     """The words with which a response says that its problem cannot be answered as it stands."""
     closing = response[-_CLOSING:].lower()
-    present = {word for word in _WORDS if word in closing}
-    for words, pattern in _CAVEATS:
-        for word in present.intersection(words) if present else ():
-            at = closing.find(word)
-            while at >= 0:
-                found = pattern.search(closing, max(at - _BEFORE, 0), at + _BEHIND)
-                if found is not None:
-                    return " ".join(found.group(0).split())
-                at = closing.find(word, at + _BEHIND // 2)
+    present = _WORDS.intersection(closing.translate(_PARTED).split())
+    for words, pattern in _CAVEATS if present else ():
+        found = None if words.isdisjoint(present) else pattern.search(closing)
+        if found is not None:
+            return " ".join(found.group(0).split())
     return None

@@ -3,7 +3,7 @@ r"""The amount that a response ends in, where none is announced: `so it is 0.29 
 import re
 
 from tracecraft.verify.amounts import amount
-from tracecraft.verify.extract import TAG, Extract
+from tracecraft.verify.extract import Extract, tagged
 
 __all__ = ["closing_amount", "said_amount"]
 
@@ -39,7 +39,7 @@ _NO_VALUE = re.compile(
 
 def closing_amount(response: str) -> Extract | None:
     """The value of the last formula or sentence, its unit included; None where it has none."""
-    if TAG.search(response) is not None:
+    if tagged(response):
         return None
     body = response.rstrip()
     return _last_formula(body) or _last_sentence(body)

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from tracecraft.think import BEGUN, split
 
-__all__ = ["TAG", "Extract", "extracted", "reference_answer"]
+__all__ = ["Extract", "extracted", "reference_answer", "tagged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ _CUES = (
     "ответ",
 )
 """How an announcement begins, in lower case: what the text is searched for before `_CUE`."""
-TAG = re.compile(rf"{BEGUN}|<(?:/?think>|\|(?:begin|end)_of_)")
+_THOUGHT = re.compile(r"<(?:/?think>|\|(?:begin|end)_of_)")
 """What a thought in a response begins or ends with."""
 _MARK = re.compile(r"<(?:/?think>|\|)")
 """The same or a chat's marks: one look through a long text, which mostly has neither."""
@@ -107,6 +107,11 @@ _PROSE = re.compile(r"(?<![\\a-zA-Z{])[a-z]{3,}\s+[a-z]{2,}\s+[a-z]{2,}\b")
 _MATHS = re.compile(r"[\d\\=<>^_+*/|]|^[A-Za-z]$")
 
 
+def tagged(text: str, start: int = 0) -> bool:
+    """Whether a thought stands in a text: in tags, from `start` on, or parted by lines."""
+    return BEGUN.match(text) is not None or _THOUGHT.search(text, start) is not None
+
+
 def extracted(text: str, *, loose: bool = True) -> Extract | None:
     """The final answer, and where it stands; None where none is given.
 
@@ -116,7 +121,7 @@ def extracted(text: str, *, loose: bool = True) -> Extract | None:
     """
     body, offset = text, 0
     mark = _MARK.search(text)
-    if TAG.match(text) or (mark is not None and TAG.search(text, mark.start())):
+    if tagged(text, mark.start() if mark else len(text)):
         thought = split(text)
         if not thought.closed:
             return None
