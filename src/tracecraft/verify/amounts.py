@@ -155,7 +155,9 @@ def _unit_behind(text: str) -> tuple[bool, Unit | None]:
     if not rest:
         return True, None
     if len(rest) > 80 or re.search(
-        r"\d\s*(?:\\times|[×=])|=|\\(?:sqrt|pi|frac\{\\pi|sin|cos|ln|log|exp)\b|[?!<>|]", rest
+        r"\d\s*(?:\\times|[×=])|=|\\(?:sqrt|pi|frac\{\\pi|sin|cos|ln|log|exp)\b|[?!<>|]"
+        r"|\^\s*[{(]?\s*[-+]?[\d.]*[a-zA-Z]",  # `e^{2t}` is a function, no unit
+        rest,
     ):
         return False, None
     if re.match(r"[a-z']+\s+\d", rest) or re.match(

@@ -40,7 +40,10 @@ _DIRECTION = re.compile(
     r"(?:\s+direction)?\)?\}?\s*\.?$",
     re.IGNORECASE,
 )
-_LETTERS_BEHIND = re.compile(r"(.*(?:[\d})]|\\pi))\s+([A-Za-z][A-Za-z/^\d {}.-]*)$")
+_LETTERS_BEHIND = re.compile(
+    r"(.*(?:[\d})]|\\pi))\s+(?!.*\^\{?[-\d.]*[A-Za-z])([A-Za-z][A-Za-z/^\d {}.-]*)$"
+)
+"""No letter stands in a unit's exponent: `e^{2t}` is a function."""
 _TEN_BEHIND = re.compile(r"\$*\s*(?:\\times|\\cdot|[×x])?\s*\$*\s*10\s*\^[^\n.,;]*")
 
 
