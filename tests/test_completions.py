@@ -9,10 +9,12 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tracecraft import segment
 from tracecraft.completions import Completions
 from tracecraft.errors import StoreError
 from tracecraft.schema import Completion
@@ -143,6 +145,18 @@ def test_the_index_is_only_a_hint(tmp_path, harm):
         assert [ledger.get(key(i)) for i in range(300)] == [answer(i) for i in range(300)]
 
 
+@pytest.mark.parametrize("shift", [-7, 7])
+def test_an_index_whose_records_end_elsewhere_hides_no_line(tmp_path, shift):
+    path = filled(tmp_path, 30)
+    index = np.frombuffer(path.with_suffix(".idx").read_bytes(), segment.ENTRY).copy()
+    index["offset"][1:] = index["offset"][1:].astype(int) + shift
+    index["check"] = segment._check(index)
+    for kept in (index[1:], index):
+        path.with_suffix(".idx").write_bytes(kept.tobytes())
+        with Completions(tmp_path) as ledger:
+            assert [ledger.get(key(i)) for i in range(30)] == [answer(i) for i in range(30)]
+
+
 def test_every_torn_tail_is_owed_again(tmp_path):
     with Completions(tmp_path) as ledger:
         for i in range(3):
@@ -240,6 +254,7 @@ def test_a_copy_for_another_process_starts_its_own_segment(tmp_path):
 FULL = """
 import resource, signal, sys
 from pathlib import Path
+from tracecraft import segment
 from tracecraft.completions import Completions
 from tracecraft.errors import StoreError
 from tracecraft.schema import Completion

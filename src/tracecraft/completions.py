@@ -148,7 +148,10 @@ class Completions:
                 news = [(i, s.news()) for i, s in enumerate(self._segments)]
             except OSError as error:
                 raise refused(self.folder, error) from error
-            self._welcome([(i, entries) for i, entries in news if len(entries)])
+            self._welcome([(i, lines) for i, lines in news if lines is not None and len(lines)])
+            for i, lines in news:
+                if lines is None:
+                    self._rescan(i)
 
     def close(self) -> None:
         """Sync what was written and let go of all files; a later `put` starts a new segment."""
@@ -238,4 +241,6 @@ class Completions:
         keep = self._places["segment"] != number
         self._high, self._places = self._high[keep], self._places[keep]
         segment.hinted, segment.covered = False, 0
-        self._welcome([(number, segment.news())])
+        lines = segment.news()
+        if lines is not None:
+            self._welcome([(number, lines)])

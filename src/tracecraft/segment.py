@@ -81,8 +81,8 @@ class Segment:
         self.read = 0
         """Records of the index that were read."""
 
-    def news(self) -> Entries:
-        """The lines that came since the last call."""
+    def news(self) -> Entries | None:
+        """The lines that came since the last call; None where the index is of other data."""
         # The index first: it is written after the data, so that all it names is there.
         hints = self._hints() if self.hinted else np.empty(0, ENTRY)
         size, fresh = self.path.stat().st_size, self.hinted and not self.covered
@@ -95,9 +95,15 @@ class Segment:
         before = np.concatenate([[self.covered], end])
         holes = [(int(before[i]), int(start[i])) for i in np.flatnonzero(start > before[:-1])]
         found = [hints]
-        for first, last in [*holes, (int(before[-1]), size)]:
-            lines, self.covered = self._scan(first, last)
+        fits = bool((start >= before[:-1]).all())
+        for first, last in holes:
+            lines, reached = self._scan(first, last)
+            fits = fits and reached == last  # each record's line follows another's line feed
             found.append(lines)
+        if not fits:
+            return None
+        lines, self.covered = self._scan(int(before[-1]), size)
+        found.append(lines)
         scanned = sum(map(len, found[1:]))
         entries: Entries = np.concatenate(found)
         if fresh and scanned > _WORTH_AN_INDEX:
