@@ -247,10 +247,12 @@ def serving(*servers: Hostile) -> Iterator[list[str]]:
     async def stop() -> None:
         for server in started:
             server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(3):  # a connection that was just taken has its task a turn later
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0.02)  # so that transports close before their loop does
 
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
