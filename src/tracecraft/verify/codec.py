@@ -161,7 +161,14 @@ def decode(value: Any, special: Special | None = None) -> Any:
     """
     try:
         return _decode(value, special or {})
-    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise Undecodable(f"not a value: {error}") from None
 
 
