@@ -240,7 +240,4 @@ class Completions:
         self._merge([])
         keep = self._places["segment"] != number
         self._high, self._places = self._high[keep], self._places[keep]
-        segment.hinted, segment.covered = False, 0
-        lines = segment.news()
-        if lines is not None:
-            self._welcome([(number, lines)])
+        self._welcome([(number, segment.reread())])

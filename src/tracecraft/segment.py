@@ -110,6 +110,12 @@ class Segment:
             self._hint(entries[np.argsort(entries["offset"], kind="stable")])
         return entries
 
+    def reread(self) -> Entries:
+        """All lines, from the data; the index is not asked again."""
+        self.hinted = False
+        entries, self.covered = self._scan(0, self.path.stat().st_size)
+        return entries
+
     def _hints(self) -> Entries:
         with suppress(FileNotFoundError), self.hints.open("rb") as file:
             file.seek(self.read * ENTRY.itemsize)

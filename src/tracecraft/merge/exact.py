@@ -79,8 +79,8 @@ def weigh(pair: Operands) -> Weighed:
     from tracecraft.merge import kernels
 
     kl = np.zeros(pair.rows)
-    # n scores cost the least to order when (12 n)^(2/3) are sampled: what lies between brackets
-    # three standard errors wide is then as much as the sample. Any number gives the same result.
+    # n scores cost the least to order when about (12 n)^(2/3) are sampled, as measured: brackets
+    # narrow with the root of the sample alone. Any number gives the same result.
     step = 1 if pair.size <= WHOLE else int(pair.size / (12 * pair.size) ** (2 / 3))
     while gcd(step, pair.width) > 1:  # so that every column is met
         step += 1

@@ -1,4 +1,4 @@
-"""What a policy makes of a ruling: the strict one grants no convention, neither a guess."""
+"""What a policy makes of a ruling: the strict one grants no convention, and none grants a guess."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -40,7 +40,8 @@ def guess(found: Extract, answer: str, response: str, problem: Mapping[str, Any]
     """
     who, said = "response", caveat(response)
     if said is None:
-        thoughts = (problem.get("reasoning"), problem.get("response"), response)
+        whole = problem.get("response")
+        thoughts = (problem.get("reasoning"), None if whole is response else whole, response)
         said = next((d for t in thoughts if isinstance(t, str) and (d := despair(t))), None)
         who = "thought"
     if said is None:
